@@ -1,0 +1,1 @@
+"""Low-rank adapters: attach, train, save, and what is trained with them."""

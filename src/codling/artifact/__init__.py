@@ -1,0 +1,1 @@
+"""What stages leave behind, and the one place that knows directories and file formats."""

@@ -1,0 +1,46 @@
+"""Where a stage works and how it says how far it is."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+
+class Progress(Protocol):
+    """The progress of one stretch of long work."""
+
+    def update(self, done: int, **figures: float) -> None:
+        """Say how many units are done, with a few figures to show beside."""
+
+
+class Reporter(Protocol):
+    """Shows progress to whoever watches: a terminal, a log, nobody."""
+
+    def progress(self, name: str, total: int, start: int) -> contextlib.AbstractContextManager[Progress]:
+        """Begin a stretch of `total` units of which `start` are done already."""
+
+
+class Workspace(NamedTuple):
+    """The directory that becomes the artifact, and the stage's line to whoever watches."""
+
+    name: str
+    path: Path
+    reporter: Reporter
+
+    def progress(self, total: int, start: int = 0) -> contextlib.AbstractContextManager[Progress]:
+        """Begin a stretch of long work."""
+        return self.reporter.progress(self.name, total, start)
+
+
+class SilentReporter:
+    """Shows nothing."""
+
+    @contextlib.contextmanager
+    def progress(self, name: str, total: int, start: int) -> Iterator[Progress]:
+        """Swallow the figures."""
+        yield _Silence()
+
+
+class _Silence:
+    def update(self, done: int, **figures: float) -> None:
+        pass

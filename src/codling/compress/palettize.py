@@ -1,0 +1,140 @@
+"""Palettize one weight matrix: 16 rows share a table of 16 or 4 values, and every weight is an index into it.
+
+Where in the recipe: after SFT, before the recovery adapter (arXiv 2407.21075 section 5: 4-bit tables, less
+important layers 2 bits). The matrix is (out_dim, in_dim): a row makes one output.
+
+Differs: the tables are int8 with one float32 scale each (the report has 16-bit values), so that an engine
+can look them up and multiply them as they are. Weights are assigned to the *rounded* entries, so that
+nothing is lost twice, and the scale is the one of a few that rounds the table best, which keeps the loss of
+int8 small beside that of 4 bits.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32, Int, Int8, UInt8
+
+from codling.compress.kmeans import kmeans_1d_grouped, nearest_entries, require_finite
+from codling.compress.pack_bits import ROWS_PER_BLOCK, WIDTHS_BITS, pack_indices, unpack_indices
+from codling.errors import UserError
+
+# The largest entry of a table becomes one of these whole numbers. -128 is never written: kernels may negate.
+_FULL_SCALES = np.arange(127, 63, -1)
+
+
+class BitsPerWeight(NamedTuple):
+    """Stored bits, padding included, over the weights that are really there."""
+
+    indices: float
+    tables: float
+    scales: float
+
+    @property
+    def total(self) -> float:
+        """All that is stored."""
+        return self.indices + self.tables + self.scales
+
+
+class PalettizedMatrix(NamedTuple):
+    """One palettized matrix as it lies in a file; `native/FORMAT.md` specifies the bytes."""
+
+    indices: UInt8[np.ndarray, "blocks bytes"]
+    """Packed indices, one row of bytes for each 16 rows of the matrix."""
+    tables: Int8[np.ndarray, "groups P"]
+    """P = 2^bits entries for each rows_per_table rows, ascending."""
+    scales: Float32[np.ndarray, "groups"]
+    """An entry stands for the weight scale * entry."""
+    shape: tuple[int, int]
+    """(out_dim, in_dim) of the matrix without padding."""
+    bits: int
+    """Width of an index: 2 or 4."""
+    rows_per_table: int
+    """Rows that share one table: a multiple of 16."""
+
+    def dequantize(self) -> Float32[np.ndarray, "O I"]:
+        """The matrix that the bytes stand for."""
+        values = self.tables.astype(np.float32) * self.scales[:, None]
+        indices = unpack_indices(self.indices, self.shape, self.bits)
+        weight = np.empty(self.shape, dtype=np.float32)
+        for group, table in enumerate(values):
+            rows = slice(group * self.rows_per_table, (group + 1) * self.rows_per_table)
+            weight[rows] = table[indices[rows]]
+        return weight
+
+    def bits_per_weight(self) -> BitsPerWeight:
+        """Count what is stored, part by part."""
+        num_weights = self.shape[0] * self.shape[1]
+        parts = (self.indices, self.tables, self.scales)
+        return BitsPerWeight(*(8 * part.nbytes / num_weights for part in parts))
+
+
+def palettize(
+    weight: Float[np.ndarray, "O I"], bits: int = 4, rows_per_table: int = 16, *, name: str = "weight"
+) -> PalettizedMatrix:
+    """Palettize a matrix.
+
+    Shapes: any out_dim and in_dim. The last table may serve fewer rows; only the packed bytes are padded.
+    Errors: `UserError` naming `name`: NaN or infinite weights, an empty matrix, bits or rows_per_table that
+            no kernel reads.
+    Price:  a few milliseconds a table (see `partition`). Not differentiable: train the recovery adapter.
+    """
+    if bits not in WIDTHS_BITS:
+        raise UserError(f"{name}: indices of {bits} bits are not supported; choose one of {WIDTHS_BITS}")
+    if rows_per_table < 1 or rows_per_table % ROWS_PER_BLOCK:
+        raise UserError(f"{name}: rows_per_table is {rows_per_table}; choose a multiple of {ROWS_PER_BLOCK}")
+    if weight.size == 0:
+        raise UserError(f"{name}: there are no weights to palettize, its shape is {weight.shape}")
+    weight = np.ascontiguousarray(weight, dtype=np.float32)
+    require_finite(weight, name)
+    out_dim, in_dim = weight.shape
+    # A batch of groups is a rectangle, so a last group of fewer rows goes alone.
+    whole = out_dim // rows_per_table * rows_per_table
+    parts = []
+    if whole:
+        parts.append(_palettize_groups(weight[:whole].reshape(-1, rows_per_table * in_dim), 1 << bits, name))
+    if whole < out_dim:
+        parts.append(_palettize_groups(weight[whole:].reshape(1, -1), 1 << bits, name))
+    tables, scales, indices = (np.concatenate(column) for column in zip(*parts, strict=True))
+    packed = _pack_checked(indices.reshape(out_dim, in_dim), bits, name)
+    return PalettizedMatrix(packed, tables, scales, (out_dim, in_dim), bits, rows_per_table)
+
+
+def _palettize_groups(
+    groups: Float32[np.ndarray, "groups G"], num_entries: int, name: str
+) -> tuple[Int8[np.ndarray, "groups P"], Float32[np.ndarray, "groups"], UInt8[np.ndarray, "weights"]]:
+    centroids, indices = kmeans_1d_grouped(groups, num_entries, name=name)
+    counts = np.stack([(indices == entry).sum(axis=1) for entry in range(num_entries)], axis=1)
+    tables, scales = round_tables(centroids, counts)
+    indices = nearest_entries(groups, tables.astype(np.float32) * scales[:, None])
+    return tables, scales, indices.reshape(-1)
+
+
+def round_tables(
+    centroids: Float32[np.ndarray, "groups P"], counts: Int[np.ndarray, "groups P"]
+) -> tuple[Int8[np.ndarray, "groups P"], Float32[np.ndarray, "groups"]]:
+    """Round tables to int8 with one scale each.
+
+    Of the scales that make the largest entry a whole number from 127 down to 64, a table gets the one whose
+    rounding adds the least squared error over the counts[p] weights that each entry stands for.
+    """
+    # A table of zeros gets a scale too: no reader need guard against a scale of zero.
+    largest = np.maximum(np.abs(centroids).max(axis=1), np.finfo(np.float32).tiny * _FULL_SCALES.max())
+    scales = (largest[:, None] / _FULL_SCALES).astype(np.float32)
+    entries = centroids[:, None, :].astype(np.float64)
+    steps = np.rint(entries / scales[:, :, None])
+    losses = ((entries - steps * scales[:, :, None]) ** 2 * counts[:, None, :]).sum(axis=2)
+    best = losses.argmin(axis=1)
+    groups = np.arange(len(centroids))
+    return steps[groups, best].astype(np.int8), scales[groups, best]
+
+
+def _pack_checked(
+    indices: UInt8[np.ndarray, "O I"], bits: int, name: str
+) -> UInt8[np.ndarray, "blocks bytes"]:
+    packed = pack_indices(indices, bits)
+    shape = (indices.shape[0], indices.shape[1])
+    if not np.array_equal(unpack_indices(packed, shape, bits), indices):
+        raise RuntimeError(
+            f"{name}: the packed indices do not read back; this is a defect of codling, please report it"
+        )
+    return packed

@@ -1,0 +1,1 @@
+"""Text to batches: sources, tokenized documents, packing, mixture, loader."""

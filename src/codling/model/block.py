@@ -1,0 +1,27 @@
+"""One layer of the model: two residual updates."""
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from codling.model.attention import Attention, C
+from codling.model.feed_forward import FeedForward
+from codling.model.norm import RMSNorm
+from codling.model.rope import Rotary
+
+
+class Block(eqx.Module):
+    """Pre-norm: x = x + attention(norm(x)); x = x + feed_forward(norm(x))."""
+
+    attention_norm: RMSNorm
+    attention: Attention
+    feed_forward_norm: RMSNorm
+    feed_forward: FeedForward
+
+    def __call__(
+        self, x: Float[Array, "B T D"], angles: Rotary, context: C
+    ) -> tuple[Float[Array, "B T D"], C]:
+        """Apply the layer; the context comes back extended by this call's keys and values."""
+        attended, context = self.attention(self.attention_norm(x), angles, context)
+        x = x + attended
+        x = x + self.feed_forward(self.feed_forward_norm(x))
+        return x, context

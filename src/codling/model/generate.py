@@ -1,0 +1,109 @@
+"""Generation with a key/value cache: one compiled program for a whole batch of prompts, or token by token for a chat."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from codling.model.kv_cache import KVCache, empty_cache
+from codling.model.transformer import Transformer
+
+
+class Sampling(NamedTuple):
+    """How the next token is drawn."""
+
+    temperature: float = 0.0
+    """Divides the logits; 0 takes the most likely token."""
+    top_p: float = 1.0
+    """Draw only from the smallest set of tokens whose probabilities reach top_p (arXiv 1904.09751)."""
+
+
+class Generated(NamedTuple):
+    """The answers of a batch."""
+
+    tokens: Int[Array, "B M"]
+    lengths_tokens: Int[Array, " B"]
+    """Tokens of each answer, its stop token included; what lies after is zero."""
+
+
+def sample(logits: Float[Array, "B V"], keys: PRNGKeyArray, sampling: Sampling) -> Int[Array, " B"]:
+    """Draw one token a row; each row has a key of its own, so its draw does not depend on its neighbors."""
+    if sampling.temperature == 0.0:
+        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    scaled = logits.astype(jnp.float32) / sampling.temperature
+    if sampling.top_p < 1.0:
+        scaled = _keep_top_p(scaled, sampling.top_p)
+    return jax.vmap(jax.random.categorical)(keys, scaled).astype(jnp.int32)
+
+
+def _keep_top_p(logits: Float[Array, "B V"], top_p: float) -> Float[Array, "B V"]:
+    descending = jnp.sort(logits, axis=-1, descending=True)
+    probabilities = jax.nn.softmax(descending, axis=-1)
+    # A token stays while the mass before it is below top_p: the first one always does.
+    is_kept = jnp.cumsum(probabilities, axis=-1) - probabilities < top_p
+    threshold = jnp.min(jnp.where(is_kept, descending, jnp.inf), axis=-1, keepdims=True)
+    return jnp.where(logits >= threshold, logits, -jnp.inf)
+
+
+@eqx.filter_jit
+def extend_cache(
+    model: Transformer, cache: KVCache, tokens: Int[Array, "B T"], lengths_tokens: Int[Array, " B"]
+) -> tuple[Float[Array, "B V"], KVCache]:
+    """Run the first lengths_tokens[b] of each row's tokens; return the logits after the last, and the cache moved on."""
+    hidden, cache = model.extend(tokens, cache, rope_theta=model.config.rope_theta)
+    last = jnp.take_along_axis(hidden, (lengths_tokens - 1)[:, None, None], axis=1)[:, 0]
+    moved = KVCache(cache.keys, cache.values, cache.positions + lengths_tokens[None, :])
+    return model.logits(last), moved
+
+
+@eqx.filter_jit
+def generate(
+    model: Transformer,
+    prompts: Int[Array, "B T"],
+    lengths_tokens: Int[Array, " B"],
+    key: PRNGKeyArray,
+    *,
+    max_new_tokens: int,
+    stop_ids: tuple[int, ...],
+    sampling: Sampling,
+) -> Generated:
+    """Answer a batch of prompts, padded on the right to T tokens, until each has met a stop token or the limit.
+
+    One compilation for each pair (T, max_new_tokens): callers round T up to a few sizes. The caller sees to it that
+    T + max_new_tokens fits the model's context.
+    """
+    batch_size, prompt_length = prompts.shape
+    cache = empty_cache(model.config, batch_size, prompt_length + max_new_tokens, model.embedding.dtype)
+    logits, cache = extend_cache(model, cache, prompts, lengths_tokens)
+    row_keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(batch_size))
+    stops = jnp.asarray(stop_ids, jnp.int32)
+
+    class Loop(NamedTuple):
+        index: Int[Array, ""]
+        logits: Float[Array, "B V"]
+        cache: KVCache
+        tokens: Int[Array, "B M"]
+        lengths_tokens: Int[Array, " B"]
+        is_done: Bool[Array, " B"]
+
+    def step(loop: Loop) -> Loop:
+        keys = jax.vmap(lambda row_key: jax.random.fold_in(row_key, loop.index))(row_keys)
+        drawn = jnp.where(loop.is_done, 0, sample(loop.logits, keys, sampling))
+        tokens = loop.tokens.at[:, loop.index].set(drawn)
+        lengths = loop.lengths_tokens + jnp.where(loop.is_done, 0, 1)
+        is_done = loop.is_done | jnp.any(drawn[:, None] == stops[None, :], axis=1)
+        logits, cache = extend_cache(model, loop.cache, drawn[:, None], jnp.ones_like(lengths))
+        return Loop(loop.index + 1, logits, cache, tokens, lengths, is_done)
+
+    start = Loop(
+        jnp.zeros((), jnp.int32),
+        logits,
+        cache,
+        jnp.zeros((batch_size, max_new_tokens), jnp.int32),
+        jnp.zeros(batch_size, jnp.int32),
+        jnp.zeros(batch_size, bool),
+    )
+    end = jax.lax.while_loop(lambda loop: (loop.index < max_new_tokens) & ~jnp.all(loop.is_done), step, start)
+    return Generated(end.tokens, end.lengths_tokens)

@@ -1,0 +1,1 @@
+"""Skills that a small model can learn: conversations to tune on, with scores and trivial baselines."""

@@ -1,0 +1,126 @@
+"""Skill (c): a short answer from a short story: who, where, what, yes or no.
+
+Most stories are made up (`story_grammar`); with stories from the caller, `real_share` of the examples ask
+about the openings of real ones (`story_questions`), category `real`. Half of the yes-or-no answers are
+yes.
+
+Held out: names, things, places and animals of made-up stories, by word; real stories by document, as the
+caller splits them. A name that is held out here may occur in a real training story: those are what they
+are.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from codling.errors import UserError
+from codling.skills import story_grammar
+from codling.skills.guessers import most_frequent, words
+from codling.skills.skill import (
+    Answer,
+    Example,
+    Guesser,
+    Score,
+    Skill,
+    Split,
+    assistant,
+    check_count,
+    plain,
+    random_for,
+    user,
+)
+from codling.skills.story_grammar import Question
+from codling.skills.story_questions import RealQuestions, questions_about
+
+REAL = "real"
+NAME = re.compile(r"\b(?!Story|Once|One|The|There|They|It|He|She|A|In|On|Question)[A-Z][a-z]+\b")
+PLACE = re.compile(r"\b(?:(?:in|at|on|by|under|behind|near|to) (?:the|an?) [a-z]+|at school)\b")
+
+
+class StoryAnswers(Skill):
+    """Questions about made-up stories and, where the caller gives some, about real ones."""
+
+    name = "story_answers"
+
+    def __init__(
+        self,
+        train_stories: Iterable[str] = (),
+        heldout_stories: Iterable[str] = (),
+        *,
+        real_share: float = 0.25,
+    ):
+        if not 0 <= real_share <= 1:
+            raise UserError(f"skill story_answers: real_share is {real_share}; it must lie between 0 and 1")
+        heldout, train = _askable(heldout_stories), _askable(train_stories)
+        known = {real.opening for real in heldout}
+        self._real: dict[Split, list[RealQuestions]] = {
+            "train": [real for real in train if real.opening not in known],
+            "heldout": heldout,
+        }
+        if bool(self._real["train"]) != bool(heldout):
+            raise UserError(
+                "skill story_answers: only one split's stories have an askable opening; give more of both"
+            )
+        self._real_share = real_share if heldout else 0.0
+
+    def examples(self, split: Split, count: int, seed: int) -> list[Example]:
+        """Mix made-up and real stories; the made-up ones go round the kinds of question."""
+        check_count(self.name, count)
+        rng = random_for(self.name, split, seed)
+        examples = []
+        for number in range(count):
+            if rng.random() < self._real_share:
+                real = rng.choice(self._real[split])
+                examples.append(self._example(real.opening, rng.choice(real.questions), REAL))
+                continue
+            category = story_grammar.CATEGORIES[number % len(story_grammar.CATEGORIES)]
+            story = story_grammar.tell(split, rng)
+            examples.append(self._example(story.text, story_grammar.ask(story, category, rng), category))
+        return examples
+
+    def score(self, answer: Answer, example: Example) -> Score:
+        """Exact: the same words, whatever their case. Partial: the F1 of the words."""
+        if answer.tool_calls:
+            return Score(exact=False, partial=0.0)
+        said, due = words(answer.text), words(example.target.text)
+        num_shared = sum(min(said.count(word), due.count(word)) for word in set(due))
+        f1 = 2 * num_shared / max(1, len(said) + len(due))
+        return Score(exact=plain(answer.text) == plain(example.target.text), partial=f1)
+
+    def guessers(self, train: Sequence[Example]) -> dict[str, Guesser]:
+        """The majority's answer, the first name, the last place; and the best of them for each kind of
+        question.
+        """
+        majority = most_frequent(train)
+        return {
+            "majority answer": majority,
+            "first name": _first_name,
+            "last place": _last_place,
+            "by question word": lambda example: _by_question_word(example, majority),
+        }
+
+    def _example(self, story: str, question: Question, category: str) -> Example:
+        prompt = user(f"Story: {story}\nQuestion: {question.text}")
+        return Example((prompt, assistant(question.answer)), (), self.name, category)
+
+
+def _askable(stories: Iterable[str]) -> list[RealQuestions]:
+    found = (questions_about(story) for story in stories)
+    return [real for real in found if real is not None]
+
+
+def _first_name(example: Example) -> Answer:
+    found = NAME.search(example.request)
+    return Answer(found[0] if found else "")
+
+
+def _last_place(example: Example) -> Answer:
+    found = PLACE.findall(example.request)
+    return Answer(found[-1] if found else "")
+
+
+def _by_question_word(example: Example, majority: Guesser) -> Answer:
+    """A name for "who" (and for "what is ... called"), a place for "where", else the majority's yes or no."""
+    question = example.request.rsplit("Question: ", 1)[1]
+    if question.startswith(("Who", "What is")):
+        return _first_name(example)
+    return _last_place(example) if question.startswith("Where") else majority(example)

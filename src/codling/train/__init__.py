@@ -1,0 +1,1 @@
+"""The only gradient engine: loss, step, loop, checkpoint, metrics."""

@@ -1,0 +1,120 @@
+"""The one training loop: a generator of step records.
+
+A stage supplies the loss, the loader and its own trainable and frozen parts. The loop goes on from the newest
+checkpoint, saves as it goes, stops before an update that is not finite, and writes metrics as they come.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from jaxtyping import PRNGKeyArray, PyTree
+
+from codling.config import config
+from codling.errors import UserError
+from codling.train.checkpoint import Checkpoints
+from codling.train.metrics import MetricsWriter
+from codling.train.optimizer import OptimizerConfig, build_optimizer
+from codling.train.sharding import data_mesh, replicate, split_rows
+from codling.train.state import init_state
+from codling.train.step import LossFunction, build_step
+from codling.artifact.workspace import Workspace
+
+P = TypeVar("P")
+
+
+@config
+class LoopConfig:
+    """How long a stage trains, on how much at a time, and how often it saves."""
+
+    num_steps: int
+    batch_size_rows: int
+    """Sequences per step, over all devices."""
+    optimizer: OptimizerConfig
+    save_every_steps: int = 100
+    """A killed stage loses at most this many steps."""
+    log_every_steps: int = 5
+
+
+class Loader(Protocol):
+    """An endless iterator of batches that can say where it is and go there."""
+
+    def __next__(self) -> Any: ...  # noqa: D105
+
+    def get_state(self) -> dict[str, Any]:
+        """Where it is, as JSON values."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go to a place that `get_state` named."""
+
+
+class StepRecord(NamedTuple):
+    """What a caller sees of one step."""
+
+    step: int
+    loss: float
+    params: Any
+
+
+def train(
+    config: LoopConfig,
+    loss_fn: LossFunction[P],
+    params: P,
+    frozen: PyTree,
+    loader: Loader,
+    workspace: Workspace,
+    key: PRNGKeyArray,
+) -> Iterator[StepRecord]:
+    """Train `params` for config.num_steps updates, yielding after each; the last record holds the final params.
+
+    Errors: `UserError` when loss or gradient is not finite; the newest checkpoint is kept.
+    """
+    mesh = data_mesh(config.batch_size_rows)
+    optimizer = build_optimizer(config.optimizer, config.num_steps)
+    # Every buffer of the state is given up at each step, so it must be no one else's.
+    state = replicate(init_state(_copy(params), optimizer), mesh)
+    frozen = replicate(frozen, mesh)
+    step_fn = build_step(loss_fn, optimizer, mesh)
+    checkpoints = Checkpoints(workspace.path / "checkpoints")
+    restored = checkpoints.restore(state)
+    if restored is not None:
+        state = restored.state
+        loader.set_state(restored.loader_state)
+    first_step = 0 if restored is None else restored.step
+    writer = MetricsWriter(workspace.path, first_step)
+    if first_step == config.num_steps:
+        yield StepRecord(first_step, float("nan"), state.params)
+
+    with workspace.progress(config.num_steps, first_step) as progress:
+        num_tokens, since = 0.0, time.perf_counter()
+        for step in range(first_step + 1, config.num_steps + 1):
+            state, metrics = step_fn(state, frozen, split_rows(next(loader), mesh), key)
+            if not metrics.is_finite:
+                raise UserError(
+                    f"{workspace.name}: loss or gradient is not finite at step {step} (loss {float(metrics.loss)}); "
+                    "lower optimizer.schedule.peak_rate, the newest checkpoint is kept"
+                )
+            num_tokens += float(metrics.num_tokens)
+            if step % config.log_every_steps == 0 or step == config.num_steps:
+                elapsed = time.perf_counter() - since
+                figures = {name: float(value) for name, value in metrics.metrics.items()}
+                writer.write(
+                    step,
+                    loss=float(metrics.loss),
+                    gradient_norm=float(metrics.gradient_norm),
+                    tokens_per_s=num_tokens / elapsed,
+                    **figures,
+                )
+                progress.update(step, loss=float(metrics.loss), tokens_per_s=num_tokens / elapsed)
+                num_tokens, since = 0.0, time.perf_counter()
+            if step % config.save_every_steps == 0 or step == config.num_steps:
+                checkpoints.save(step, state, loader.get_state())
+            yield StepRecord(step, float(metrics.loss), state.params)
+    writer.close()
+
+
+def _copy(tree: P) -> P:
+    import jax
+    import jax.numpy as jnp
+
+    return jax.tree.map(jnp.copy, tree)

@@ -1,0 +1,148 @@
+"""Losses over the vocabulary, computed in chunks of tokens.
+
+The logits of a whole batch are the largest array of a training step by far (tokens x vocabulary). They are never all
+alive: the head runs over chunks of tokens, and the gradient of a chunk is taken right where its logits are, in the
+forward pass, so that nothing of it has to be kept or computed again. Price: a loss that is not used for training pays
+nothing, one that is trained pays its gradient even if nobody asks for it afterwards.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
+
+CHUNK_LENGTH_TOKENS = 1024
+
+
+class LossSums(NamedTuple):
+    """Sums, not means: devices and chunks add them up, and one division at the end gives the mean per token."""
+
+    value: Float[Array, ""]
+    weight: Float[Array, ""]
+    metrics: dict[str, Float[Array, ""]]
+
+
+TokenLoss = Callable[[Float[Array, "C V"], PyTree], tuple[Float[Array, " C"], dict[str, Float[Array, " C"]]]]
+"""Float32 logits and this chunk's targets -> a loss a token, and further figures a token."""
+
+
+class LabelTargets(NamedTuple):
+    """What cross-entropy compares with."""
+
+    labels: Int[Array, " C"]
+
+
+class DistillationTargets(NamedTuple):
+    """What top-1 distillation compares with: the next token, and the teacher's first choice for it."""
+
+    labels: Int[Array, " C"]
+    teacher_labels: Int[Array, " C"]
+
+
+def cross_entropy(
+    logits: Float[Array, "C V"], targets: LabelTargets, *, z_loss: float = 0.0
+) -> tuple[Float[Array, " C"], dict[str, Float[Array, " C"]]]:
+    """-log softmax(logits)[label] + z_loss * logsumexp(logits)^2, a token.
+
+    z_loss (arXiv 2204.02311 section 5; AXLearn: 1e-6) keeps the normalizer near 1, so that logits do not drift.
+    """
+    normalizer = jax.nn.logsumexp(logits, axis=-1)
+    nll = normalizer - _pick(logits, targets.labels)
+    return nll + z_loss * jnp.square(normalizer), {"nll": nll}
+
+
+def top1_distillation(
+    logits: Float[Array, "C V"], targets: DistillationTargets, *, teacher_weight: float, z_loss: float = 0.0
+) -> tuple[Float[Array, " C"], dict[str, Float[Array, " C"]]]:
+    """Cross-entropy against teacher_weight * teacher's top-1 + (1 - teacher_weight) * label.
+
+    Source: arXiv 2407.21075 section 2.2.2 (teacher_weight 0.9). `nll` is that of the label alone, to compare runs.
+    """
+    normalizer = jax.nn.logsumexp(logits, axis=-1)
+    nll = normalizer - _pick(logits, targets.labels)
+    teacher_nll = normalizer - _pick(logits, targets.teacher_labels)
+    loss = teacher_weight * teacher_nll + (1.0 - teacher_weight) * nll + z_loss * jnp.square(normalizer)
+    agreement = (jnp.argmax(logits, axis=-1) == targets.teacher_labels).astype(jnp.float32)
+    return loss, {"nll": nll, "teacher_agreement": agreement}
+
+
+def _pick(logits: Float[Array, "C V"], labels: Int[Array, " C"]) -> Float[Array, " C"]:
+    return jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def head_loss(
+    token_loss: TokenLoss,
+    hidden: Float[Array, "T D"],
+    embedding: Float[Array, "V D"],
+    targets: PyTree,
+    weights: Float[Array, " T"],
+) -> LossSums:
+    """Sum token_loss(hidden @ embedding^T, targets) * weights over all tokens, a chunk at a time.
+
+    Shapes: every leaf of `targets` has a leading axis of T; T need not divide into chunks (the rest is padded with
+    weight zero). Only `value` carries a gradient, to `hidden` and `embedding`. Logits are float32.
+    """
+    sums, _ = jax.lax.scan(
+        lambda sums, chunk: (_add(sums, _chunk_sums(token_loss, embedding, chunk)), None),
+        _zero_sums(token_loss, hidden, embedding, targets),
+        _chunks(hidden, targets, weights),
+    )
+    return sums
+
+
+def _forward(token_loss: TokenLoss, hidden: Array, embedding: Array, targets: PyTree, weights: Array) -> Any:
+    def value(hidden_chunk: Array, embedding: Array, rest: Any) -> tuple[Array, LossSums]:
+        sums = _chunk_sums(token_loss, embedding, (hidden_chunk, *rest))
+        return sums.value, sums
+
+    def step(carry: tuple[LossSums, Array], chunk: Any) -> tuple[tuple[LossSums, Array], Array]:
+        sums, embedding_gradient = carry
+        hidden_chunk, *rest = chunk
+        gradients, chunk_sums = jax.grad(value, argnums=(0, 1), has_aux=True)(hidden_chunk, embedding, rest)
+        return (_add(sums, chunk_sums), embedding_gradient + gradients[1]), gradients[0]
+
+    start = (_zero_sums(token_loss, hidden, embedding, targets), jnp.zeros_like(embedding))
+    (sums, embedding_gradient), hidden_gradient = jax.lax.scan(step, start, _chunks(hidden, targets, weights))
+    hidden_gradient = hidden_gradient.reshape(-1, hidden.shape[1])[: hidden.shape[0]]
+    return sums, (hidden_gradient, embedding_gradient)
+
+
+def _backward(token_loss: TokenLoss, gradients: tuple[Array, Array], cotangent: LossSums) -> tuple[Any, ...]:
+    return gradients[0] * cotangent.value, gradients[1] * cotangent.value, None, None
+
+
+head_loss.defvjp(_forward, _backward)
+
+
+def _chunk_sums(token_loss: TokenLoss, embedding: Array, chunk: Any) -> LossSums:
+    hidden, targets, weights = chunk
+    logits = jnp.einsum("td,vd->tv", hidden, embedding.astype(hidden.dtype)).astype(jnp.float32)
+    losses, metrics = token_loss(logits, targets)
+    sums = {name: jnp.sum(value * weights) for name, value in metrics.items()}
+    return LossSums(jnp.sum(losses * weights), jnp.sum(weights), jax.lax.stop_gradient(sums))
+
+
+def _chunks(hidden: Array, targets: PyTree, weights: Array) -> Any:
+    num_tokens = hidden.shape[0]
+    num_chunks = -(-num_tokens // CHUNK_LENGTH_TOKENS)
+    chunk_length = -(-num_tokens // num_chunks)
+
+    def split(x: Array) -> Array:
+        padding = [(0, num_chunks * chunk_length - num_tokens)] + [(0, 0)] * (x.ndim - 1)
+        return jnp.pad(x, padding).reshape(num_chunks, chunk_length, *x.shape[1:])
+
+    return jax.tree.map(split, (hidden, targets, weights))
+
+
+def _zero_sums(token_loss: TokenLoss, hidden: Array, embedding: Array, targets: PyTree) -> LossSums:
+    first = jax.tree.map(lambda x: x[:1], (hidden, targets, jnp.ones(hidden.shape[0])))
+    shapes = jax.eval_shape(lambda: _chunk_sums(token_loss, embedding, first))
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+
+def _add(left: LossSums, right: LossSums) -> LossSums:
+    return jax.tree.map(jnp.add, left, right)

@@ -1,0 +1,49 @@
+"""Metrics of a stage, written as they come: `metrics.jsonl` for programs, TensorBoard event files for people."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import SummaryWriter
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class MetricsWriter:
+    """Appends one JSON line a record; every record names its step.
+
+    A stage that goes on at step n first drops the lines of later steps: they are about to be written again.
+    """
+
+    def __init__(self, directory: Path, resume_step: int) -> None:
+        """Open the files in `directory`, keeping records up to and including `resume_step`."""
+        self._path = directory / METRICS_FILE
+        kept = [record for record in read_metrics(directory) if record["step"] <= resume_step]
+        self._path.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        self._file = self._path.open("a", encoding="utf-8")
+        self._events = SummaryWriter(str(directory / "tensorboard"), purge_step=resume_step + 1)
+
+    def write(self, step: int, **values: float) -> None:
+        """Write one record and flush it."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._events.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Close both files."""
+        self._file.close()
+        self._events.close()
+
+
+def read_metrics(directory: Path) -> list[dict[str, Any]]:
+    """All whole records of a stage; a last line cut short by a kill is passed over."""
+    path = directory / METRICS_FILE
+    records: list[dict[str, Any]] = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return records

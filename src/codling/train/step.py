@@ -1,0 +1,77 @@
+"""One training step: gradients of each device's rows, summed over devices, and one update.
+
+The loss of a batch is the sum over all its tokens divided by the sum of their weights, whatever device they are on:
+never a mean of the devices' means, which would weigh tokens by how many share their device.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+
+from codling.train.loss import LossSums
+from codling.train.sharding import DATA_AXIS
+from codling.train.state import TrainState
+
+P = TypeVar("P")
+
+LossFunction = Callable[[P, PyTree, PyTree, PRNGKeyArray], LossSums]
+"""(params under training, frozen arrays, a device's rows, key) -> sums over these rows."""
+
+
+class StepMetrics(NamedTuple):
+    """What one step has to say."""
+
+    loss: Float[Array, ""]
+    gradient_norm: Float[Array, ""]
+    is_finite: Bool[Array, ""]
+    """False: loss or gradient was not finite, and the update was not made."""
+    num_tokens: Float[Array, ""]
+    """Sum of the loss weights."""
+    metrics: dict[str, Float[Array, ""]]
+
+
+Step = Callable[[TrainState[P], PyTree, PyTree, PRNGKeyArray], tuple[TrainState[P], StepMetrics]]
+
+
+def build_step(loss_fn: LossFunction[P], optimizer: optax.GradientTransformation, mesh: Mesh) -> Step[P]:
+    """Compile-ready step: (state, frozen, batch, key) -> (state, metrics). The state passed in is used up."""
+
+    def local_gradients(params: P, frozen: PyTree, batch: PyTree, key: PRNGKeyArray) -> Any:
+        key = jax.random.fold_in(key, jax.lax.axis_index(DATA_AXIS))
+
+        def value(params: P) -> tuple[Float[Array, ""], LossSums]:
+            sums = loss_fn(params, frozen, batch, key)
+            return sums.value, sums
+
+        gradients, sums = jax.grad(value, has_aux=True)(params)
+        return jax.lax.psum((gradients, sums), DATA_AXIS)
+
+    rows, everywhere = PartitionSpec(DATA_AXIS), PartitionSpec()
+    sharded = jax.shard_map(
+        local_gradients,
+        mesh=mesh,
+        in_specs=(everywhere, everywhere, rows, everywhere),
+        out_specs=everywhere,
+        check_vma=False,  # the custom gradient of the head does not carry the annotations that the check wants
+    )
+
+    def step(
+        state: TrainState[P], frozen: PyTree, batch: PyTree, key: PRNGKeyArray
+    ) -> tuple[TrainState[P], StepMetrics]:
+        gradients, sums = sharded(state.params, frozen, batch, jax.random.fold_in(key, state.step))
+        gradients = jax.tree.map(lambda gradient: gradient / sums.weight, gradients)
+        norm = optax.global_norm(gradients)
+        loss = sums.value / sums.weight
+        is_finite = jnp.isfinite(norm) & jnp.isfinite(loss)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)  # type: ignore[arg-type]
+        updated = TrainState(optax.apply_updates(state.params, updates), optimizer_state, state.step + 1)  # type: ignore[arg-type]
+        kept = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), updated, state)
+        metrics = {name: total / sums.weight for name, total in sums.metrics.items()}
+        return kept, StepMetrics(loss, norm, is_finite, sums.weight, metrics)
+
+    return jax.jit(step, donate_argnums=0)

@@ -1,0 +1,151 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from codling.compress.embedding_quant import quantize_embedding
+from codling.compress.palettize import palettize
+from codling.compress.tensors import compressed_names, from_tensors, to_metadata, to_tensors
+from codling.errors import UserError
+
+SPECIFICATION = Path(__file__).parents[2] / "native" / "FORMAT.md"
+
+
+@pytest.fixture
+def compressed():
+    rng = np.random.default_rng(0)
+    return {
+        "up": palettize(rng.normal(size=(40, 25)).astype(np.float32)),
+        "down": palettize(rng.normal(size=(25, 40)).astype(np.float32), bits=2),
+        "embedding": quantize_embedding(rng.normal(size=(9, 4)).astype(np.float32)),
+    }
+
+
+@pytest.fixture
+def stored(compressed):
+    """Tensors and metadata of a file with all kinds in it."""
+    tensors = {"norm": np.ones(4, dtype=np.float32)}
+    for name, matrix in compressed.items():
+        tensors |= to_tensors(name, matrix)
+    return tensors, to_metadata(compressed)
+
+
+def test_a_file_gives_the_same_matrices_back(tmp_path, compressed, stored):
+    tensors, metadata = stored
+    save_file(tensors, tmp_path / "model.safetensors", metadata=metadata)
+    with safe_open(tmp_path / "model.safetensors", framework="numpy") as file:
+        read_tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        read_metadata = file.metadata()
+    assert compressed_names(read_metadata) == sorted(compressed)
+    for name, matrix in compressed.items():
+        again = from_tensors(name, read_tensors, read_metadata)
+        assert type(again) is type(matrix)
+        np.testing.assert_array_equal(again.dequantize(), matrix.dequantize())
+
+
+def test_a_file_without_the_version_holds_nothing_compressed():
+    assert compressed_names({}) == []
+
+
+def test_the_worked_example_of_the_specification():
+    blocks = dict(re.findall(r"```(?:hex|json) (\w+)\n(.*?)```", SPECIFICATION.read_text(), re.DOTALL))
+    read = lambda part, dtype: np.frombuffer(bytes.fromhex(blocks[part]), dtype=dtype)  # noqa: E731
+    tensors = {
+        "w.palette_indices": read("palette_indices", np.uint8)[None],
+        "w.palette_tables": read("palette_tables", np.int8)[None],
+        "w.palette_scales": read("palette_scales", "<f4"),
+    }
+    matrix = from_tensors("w", tensors, json.loads(blocks["metadata"]))
+    rows, columns = np.indices((3, 10))
+    expected = ((5 * rows + 3 * columns) % 16 * 8 - 64) * np.float32(0.25)
+    np.testing.assert_array_equal(matrix.dequantize(), expected)
+    again = to_tensors("w", matrix)
+    assert {name: part.tobytes() for name, part in again.items()} == {
+        name: part.tobytes() for name, part in tensors.items()
+    }
+    assert to_metadata({"w": matrix}) == json.loads(blocks["metadata"])
+
+
+PARTS = [
+    "up.palette_indices",
+    "up.palette_tables",
+    "up.palette_scales",
+    "embedding.int8_values",
+    "embedding.int8_scales",
+]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_missing_part_is_named(stored, part):
+    tensors, metadata = stored
+    del tensors[part]
+    with pytest.raises(UserError, match=f"^{part}: the file lacks this tensor"):
+        from_tensors(part.split(".")[0], tensors, metadata)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_truncated_part_is_named(stored, part):
+    tensors, metadata = stored
+    tensors[part] = tensors[part][:-1]
+    with pytest.raises(UserError, match=f"^{part}: expected .*, found "):
+        from_tensors(part.split(".")[0], tensors, metadata)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_of_another_type_is_named(stored, part):
+    tensors, metadata = stored
+    tensors[part] = tensors[part].astype(np.float64)
+    with pytest.raises(UserError, match=f"^{part}: expected .*, found float64"):
+        from_tensors(part.split(".")[0], tensors, metadata)
+
+
+@pytest.mark.parametrize("part", ["up.palette_scales", "embedding.int8_scales"])
+@pytest.mark.parametrize("bad", [np.nan, 0.0, -1.0])
+def test_a_scale_that_scales_nothing_is_named(stored, part, bad):
+    tensors, metadata = stored
+    tensors[part] = tensors[part].copy()
+    tensors[part][1] = bad
+    with pytest.raises(UserError, match=f"^{part}: 1 of "):
+        from_tensors(part.split(".")[0], tensors, metadata)
+
+
+def test_a_name_that_is_not_listed(stored):
+    with pytest.raises(UserError, match="^gate: the file's metadata lists no compressed matrix"):
+        from_tensors("gate", *stored)
+
+
+@pytest.mark.parametrize("version", ["2", None])
+def test_another_version_is_refused(stored, version):
+    tensors, metadata = stored
+    metadata["codling.format_version"] = version
+    with pytest.raises(UserError, match="^codling.format_version is .* this codling reads '1'"):
+        from_tensors("up", tensors, metadata)
+
+
+@pytest.mark.parametrize("listed", ["{", "[]"])
+def test_metadata_that_is_not_a_json_object(stored, listed):
+    tensors, metadata = stored
+    metadata["codling.palettized"] = listed
+    with pytest.raises(UserError, match=r"^codling\.palettized: the metadata is not"):
+        from_tensors("up", tensors, metadata)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"shape": [40, 25], "bits": 3, "rows_per_table": 16}, "bits is 3"),
+        ({"shape": [40, 25], "bits": 4, "rows_per_table": 5}, "rows_per_table is 5"),
+        ({"shape": [40], "bits": 4, "rows_per_table": 16}, r"shape is \[40\]"),
+        ({"shape": [40, 0], "bits": 4, "rows_per_table": 16}, r"shape is \[40, 0\]"),
+        ([], "shape is None"),
+    ],
+)
+def test_an_entry_that_describes_no_matrix(stored, entry, message):
+    tensors, metadata = stored
+    metadata["codling.palettized"] = json.dumps({"up": entry})
+    with pytest.raises(UserError, match=f"^up: {message}"):
+        from_tensors("up", tensors, metadata)
