@@ -22,7 +22,7 @@ T = TypeVar("T")
 def config(cls: type[T]) -> type[T]:
     """Turn a class into a frozen, keyword-only, strictly checked configuration."""
     checks = pydantic.ConfigDict(extra="forbid", strict=True)
-    return pydantic_dataclass(frozen=True, kw_only=True, config=checks)(cls)  # type: ignore[call-overload,no-any-return]
+    return pydantic_dataclass(frozen=True, kw_only=True, config=checks)(cls)  # type: ignore[return-value]
 
 
 def to_dict(value: object) -> dict[str, Any]:

@@ -11,13 +11,13 @@ from codling.errors import UserError
 INT8_TABLE_TOLERANCE = 0.005
 
 
-def draw(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+def draw(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
 @pytest.mark.parametrize("bits", [2, 4])
 @pytest.mark.parametrize("shape", [(120, 120), (7, 7), (1, 1), (48, 40), (33, 300), (16, 8064)])
-def test_every_weight_gets_the_nearest_entry_of_its_table(shape, bits):
+def test_every_weight_gets_the_nearest_entry_of_its_table(shape: tuple[int, int], bits: int) -> None:
     weight = draw(*shape)
     matrix = palettize(weight, bits)
     values = matrix.tables.astype(np.float32) * matrix.scales[:, None]
@@ -27,7 +27,7 @@ def test_every_weight_gets_the_nearest_entry_of_its_table(shape, bits):
 
 
 @pytest.mark.parametrize("bits", [2, 4])
-def test_whole_multiples_of_a_scale_palettize_exactly(bits):
+def test_whole_multiples_of_a_scale_palettize_exactly(bits: int) -> None:
     entries = np.random.default_rng(0).choice(np.arange(-127, 128), size=(3, 1 << bits), replace=False)
     entries[:, 0] = 127
     picks = np.random.default_rng(1).integers(0, 1 << bits, size=(48, 50))
@@ -36,7 +36,7 @@ def test_whole_multiples_of_a_scale_palettize_exactly(bits):
     np.testing.assert_array_equal(palettize(weight, bits).dequantize(), weight)
 
 
-def test_int8_tables_cost_little_beside_float_tables():
+def test_int8_tables_cost_little_beside_float_tables() -> None:
     weight = draw(64, 192)
     groups = weight.reshape(4, -1)
     tables, indices = kmeans_1d_grouped(groups, 16)
@@ -45,7 +45,7 @@ def test_int8_tables_cost_little_beside_float_tables():
     assert ideal <= actual * (1 + 1e-6) <= ideal * (1 + INT8_TABLE_TOLERANCE)
 
 
-def test_rounded_tables_are_not_worse_than_full_scale():
+def test_rounded_tables_are_not_worse_than_full_scale() -> None:
     centroids = np.sort(np.random.default_rng(0).standard_t(2, size=(50, 16)), axis=1).astype(np.float32)
     counts = np.random.default_rng(1).integers(1, 500, size=(50, 16))
     tables, scales = round_tables(centroids, counts)
@@ -56,7 +56,7 @@ def test_rounded_tables_are_not_worse_than_full_scale():
     assert np.abs(tables.astype(int)).max() <= 127
 
 
-def test_a_short_last_group_has_a_table_of_its_own():
+def test_a_short_last_group_has_a_table_of_its_own() -> None:
     weight = draw(40, 24)
     weight[32:] *= 1000
     matrix = palettize(weight)
@@ -65,7 +65,7 @@ def test_a_short_last_group_has_a_table_of_its_own():
     np.testing.assert_array_equal(matrix.dequantize()[32:], palettize(weight[32:]).dequantize())
 
 
-def test_more_rows_a_table_mean_fewer_tables_and_more_error():
+def test_more_rows_a_table_mean_fewer_tables_and_more_error() -> None:
     weight = draw(64, 48) * np.linspace(0.1, 2, 64, dtype=np.float32)[:, None]
     matrices = [palettize(weight, rows_per_table=rows) for rows in (16, 32, 64)]
     assert [len(matrix.tables) for matrix in matrices] == [4, 2, 1]
@@ -73,13 +73,13 @@ def test_more_rows_a_table_mean_fewer_tables_and_more_error():
     assert errors == sorted(errors)
 
 
-def test_zeros_stay_zeros():
+def test_zeros_stay_zeros() -> None:
     matrix = palettize(np.zeros((5, 6), dtype=np.float32))
     assert not matrix.dequantize().any()
     assert (matrix.scales > 0).all()
 
 
-def test_the_same_weights_give_the_same_bytes():
+def test_the_same_weights_give_the_same_bytes() -> None:
     first, second = palettize(draw(48, 40)), palettize(draw(48, 40))
     assert first.indices.tobytes() == second.indices.tobytes()
     assert first.tables.tobytes() == second.tables.tobytes()
@@ -94,19 +94,23 @@ def test_the_same_weights_give_the_same_bytes():
         ((1, 1), 4, (64 * 8, 16 * 8, 32)),  # one chunk, one table, one scale for a single weight
     ],
 )
-def test_bits_per_weight_count_every_stored_bit(shape, bits, expected):
+def test_bits_per_weight_count_every_stored_bit(
+    shape: tuple[int, int], bits: int, expected: tuple[float, ...]
+) -> None:
     counted = palettize(draw(*shape), bits).bits_per_weight()
     assert tuple(counted) == expected
     assert counted.total == sum(expected)
 
 
-def test_indices_that_do_not_read_back_are_an_error_that_names_the_matrix(monkeypatch):
+def test_indices_that_do_not_read_back_are_an_error_that_names_the_matrix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "unpack_indices", lambda *args: unpack_indices(*args) ^ 1)
     with pytest.raises(RuntimeError, match=r"^blocks\.0\.up: the packed indices do not read back"):
         palettize(draw(16, 8), name="blocks.0.up")
 
 
-def test_weights_that_are_not_finite_are_named_and_counted():
+def test_weights_that_are_not_finite_are_named_and_counted() -> None:
     weight = draw(40, 8)
     weight[0, 0], weight[39, 7] = np.nan, np.inf  # one in a whole group, one in the short last group
     with pytest.raises(UserError, match=r"^blocks\.0\.up: 2 of 320 values are NaN or infinite"):
@@ -121,11 +125,11 @@ def test_weights_that_are_not_finite_are_named_and_counted():
         ({"rows_per_table": 0}, "^w: rows_per_table is 0"),
     ],
 )
-def test_what_no_kernel_reads_is_refused(options, message):
+def test_what_no_kernel_reads_is_refused(options: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=message):
         palettize(draw(16, 8), name="w", **options)
 
 
-def test_an_empty_matrix_is_refused():
-    with pytest.raises(UserError, match="^w: there are no weights"):
+def test_an_empty_matrix_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^w: there are no weights"):
         palettize(np.zeros((0, 8), dtype=np.float32), name="w")

@@ -57,7 +57,7 @@ def test_baselines_are_mean_scores_of_the_guesses() -> None:
     assert mean_score(Echo(), answers, examples) == (0.4, 0.5, 5)
     by_category = category_scores(Echo(), answers, examples)
     assert list(by_category) == ["even", "odd"]
-    assert by_category["even"] == (pytest.approx(2 / 3), 0.5, 3)
+    assert by_category["even"] == pytest.approx((2 / 3, 0.5, 3))
 
 
 def test_random_streams_differ_by_name_split_and_seed_only() -> None:

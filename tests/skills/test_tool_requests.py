@@ -49,5 +49,12 @@ def test_each_kind_asks_for_its_tool() -> None:
 
 
 def test_arguments_come_in_one_order() -> None:
-    shuffled = {"time": "noon", "lead": "at ", "title": "tea", "when": "now", "date": "today", "place": "home"}
+    shuffled = {
+        "time": "noon",
+        "lead": "at ",
+        "title": "tea",
+        "when": "now",
+        "date": "today",
+        "place": "home",
+    }
     assert tuple(ordered(shuffled)) == ARGUMENTS

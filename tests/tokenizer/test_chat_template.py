@@ -43,8 +43,8 @@ def test_nothing_that_is_said_becomes_a_special_token(
     ]
     chat = encode_chat(tokenizer, messages, [{"name": question, key: answer}])
     special = [id for id in chat.ids if id < len(SPECIAL_TOKENS)]
-    assert " ".join(SPECIAL[id] for id in special) == (
-        "<s> <|system|> <|tools|> <|end|> <|user|> <|end|> <|assistant|> <|tool_call|> <|end|> <|tool|> <|end|>"
+    assert "".join(SPECIAL[id] for id in special) == (
+        "<s><|system|><|tools|><|end|><|user|><|end|><|assistant|><|tool_call|><|end|><|tool|><|end|>"
     )
     text = tokenizer.decode(chat.ids)
     definition = json.dumps([{"name": question, key: answer}], ensure_ascii=False, separators=(",", ":"))

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from codling.errors import UserError
 from codling.tokenizer.encode import StreamDecoder, Tokenizer
-from codling.tokenizer.special_tokens import BOS, EOS, SPECIAL_TOKENS, USER
-from codling.tokenizer.train import NUM_BYTES, TokenizerConfig, train_tokenizer
+from codling.tokenizer.special_tokens import BOS, EOS, FIRST_BYTE_ID, FIRST_LEARNED_ID, SPECIAL_TOKENS, USER
+from codling.tokenizer.train import TokenizerConfig, train_tokenizer
 
 AWKWARD = [
     "aaaaaaa",
@@ -36,7 +36,7 @@ TEXTS = st.text() | st.lists(st.sampled_from([*AWKWARD, *RESERVED, "Alice", " th
 def test_decoding_gives_back_the_text_and_no_text_is_special(tokenizer: Tokenizer, text: str) -> None:
     ids = tokenizer.encode(text)
     assert tokenizer.decode(ids) == tokenizer.decode(ids, show_special=True) == text
-    assert all(len(SPECIAL_TOKENS) <= id < tokenizer.vocab_size for id in ids)
+    assert all(FIRST_BYTE_ID <= id < tokenizer.vocab_size for id in ids)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -72,8 +72,7 @@ def test_unfinished_character_is_held_back(tokenizer: Tokenizer) -> None:
 
 
 def test_bytes_that_are_no_text_show_as_replacement(tokenizer: Tokenizer) -> None:
-    first_byte = len(SPECIAL_TOKENS)
-    assert tokenizer.decode([first_byte + 0xFF, first_byte + ord("a")]) == "\ufffda"
+    assert tokenizer.decode([FIRST_BYTE_ID + 0xFF, FIRST_BYTE_ID + ord("a")]) == "\ufffda"
 
 
 def test_each_digit_is_a_token(tokenizer: Tokenizer) -> None:
@@ -92,9 +91,8 @@ def test_document_has_a_start_and_an_end(tokenizer: Tokenizer) -> None:
 
 
 def test_every_id_has_its_bytes(tokenizer: Tokenizer) -> None:
-    first_byte = len(SPECIAL_TOKENS)
-    assert tokenizer.token_bytes[:first_byte] == tuple(token.text.encode() for token in SPECIAL_TOKENS)
-    assert b"".join(tokenizer.token_bytes[first_byte : first_byte + NUM_BYTES]) == bytes(range(NUM_BYTES))
+    assert tokenizer.token_bytes[:FIRST_BYTE_ID] == tuple(token.text.encode() for token in SPECIAL_TOKENS)
+    assert b"".join(tokenizer.token_bytes[FIRST_BYTE_ID:FIRST_LEARNED_ID]) == bytes(range(256))
 
 
 def test_identity_is_the_model_s(tokenizer: Tokenizer, alice: str) -> None:

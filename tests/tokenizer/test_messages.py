@@ -81,7 +81,10 @@ def test_possible_conversations(messages: list[dict[str, Any]]) -> None:
         ([USER, ASSISTANT, ASSISTANT], "after one of the assistant, expected user or tool"),
         ([USER, ASSISTANT, RESULT], r"messages\[2\]: a tool's result that no tool call asked for"),
         ([USER, CALLS, RESULT, RESULT], r"messages\[3\]: a tool's result that no tool call asked for"),
-        ([USER, {**CALLS, "tool_calls": [CALL, CALL]}, RESULT, ASSISTANT], "1 tool calls have no result yet"),
+        (
+            [USER, {**CALLS, "tool_calls": [CALL, CALL]}, RESULT, ASSISTANT],
+            "1 of the calls before lacks its result",
+        ),
         ([{**CALLS, "role": "user"}], "only the assistant calls tools"),
         ([USER, {**CALLS, "tool_calls": ["add_event"]}], r"tool_calls\.0"),
         ([USER, {**CALLS, "tool_calls": [{"name": "f"}]}], r"'tool_calls\.0\.arguments' is missing"),

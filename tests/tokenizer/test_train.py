@@ -7,17 +7,15 @@ import pytest
 
 from codling.errors import UserError
 from codling.tokenizer.encode import Tokenizer
-from codling.tokenizer.special_tokens import SPECIAL_TOKENS
-from codling.tokenizer.train import NUM_BYTES, TokenizerConfig, train_tokenizer
-
-FIRST_LEARNED = len(SPECIAL_TOKENS) + NUM_BYTES
+from codling.tokenizer.special_tokens import FIRST_LEARNED_ID
+from codling.tokenizer.train import TokenizerConfig, train_tokenizer
 
 
 def learned(texts: list[str], vocab_size: int, **more: float) -> list[str]:
     """The learned pieces, the earliest merge first and single characters last."""
     config = TokenizerConfig(vocab_size=vocab_size, **more)  # type: ignore[arg-type]
     tokens = Tokenizer.from_bytes(train_tokenizer(texts, config)).token_bytes
-    return [piece.decode() for piece in tokens[FIRST_LEARNED:]]
+    return [piece.decode() for piece in tokens[FIRST_LEARNED_ID:]]
 
 
 def test_same_texts_give_the_same_bytes(alice: str) -> None:
@@ -52,7 +50,7 @@ def test_first_merges_are_the_most_frequent_pairs() -> None:
     words = [f" {word}" if index else word for index, word in enumerate(text.split())]
     pairs = Counter(pair for word in words for pair in itertools.pairwise(word))
     most_frequent = {"".join(pair) for pair, count in pairs.items() if count == max(pairs.values())}
-    assert learned([text], FIRST_LEARNED + 12)[0] in most_frequent
+    assert learned([text], FIRST_LEARNED_ID + 12)[0] in most_frequent
 
 
 @pytest.mark.parametrize("reserved", ["\u2581", "\u2585", "\0", "\t", "<|end|>", "</s>", "<0x41>"])
@@ -92,7 +90,7 @@ def test_too_small_corpus_names_the_largest_vocabulary(alice: str) -> None:
 
 def test_too_small_vocabulary_names_the_smallest(alice: str) -> None:
     with pytest.raises(UserError, match=r"set it to (\d+) at least") as caught:
-        train_tokenizer([alice], TokenizerConfig(vocab_size=FIRST_LEARNED + 1))
+        train_tokenizer([alice], TokenizerConfig(vocab_size=FIRST_LEARNED_ID + 1))
     smallest = int(re.findall(r"set it to (\d+)", str(caught.value))[0])
     train_tokenizer([alice], TokenizerConfig(vocab_size=smallest))
 
@@ -103,7 +101,7 @@ def test_lone_surrogate_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"vocab_size": FIRST_LEARNED}, {"vocab_size": 400, "character_coverage": 0.5}]
+    "values", [{"vocab_size": FIRST_LEARNED_ID}, {"vocab_size": 400, "character_coverage": 0.5}]
 )
 def test_impossible_settings_are_refused(values: dict[str, int | float]) -> None:
     with pytest.raises(pydantic.ValidationError):

@@ -29,7 +29,7 @@ class LoraLinear(eqx.Module):
 
 
 def attach(model: Transformer, rank: int, key: PRNGKeyArray) -> Transformer:
-    """Put a fresh adapter on every linear layer: A normal with deviation 1/sqrt(in), B zero, so nothing changes yet.
+    """Put a fresh adapter on every linear layer: A normal, deviation 1/sqrt(in), B zero: nothing changes yet.
 
     Errors: `UserError` when the rank is larger than a layer's smaller dimension.
     """
@@ -49,19 +49,24 @@ def attach(model: Transformer, rank: int, key: PRNGKeyArray) -> Transformer:
 
 
 def attach_residual(model: Transformer, original: Transformer, rank: int) -> Transformer:
-    """Put on every linear layer the adapter of this rank that is nearest to original - model in the Frobenius norm.
+    """Put on every linear layer the adapter of this rank nearest to original - model, in the Frobenius norm.
 
-    Source: the truncated singular value decomposition (Eckart-Young); as a start for recovery, arXiv 2310.08659.
+    Source: the truncated singular value decomposition (Eckart-Young); as a start for recovery, arXiv
+    2310.08659.
     """
 
     def wrap(node: object, target: object) -> object:
         if not isinstance(node, Linear) or not isinstance(target, Linear):
             return node
         if not 0 < rank <= min(node.weight.shape[-2:]):
-            raise UserError(f"adapter rank {rank} does not fit a layer of {' x '.join(map(str, node.weight.shape[-2:]))}")
+            raise UserError(
+                f"adapter rank {rank} does not fit a layer of {' x '.join(map(str, node.weight.shape[-2:]))}"
+            )
         left, singular, right = jnp.linalg.svd(target.weight - node.weight, full_matrices=False)
         root = jnp.sqrt(singular[..., :rank])
-        return LoraLinear(node, root[..., :, None] * right[..., :rank, :], left[..., :, :rank] * root[..., None, :])
+        return LoraLinear(
+            node, root[..., :, None] * right[..., :rank, :], left[..., :, :rank] * root[..., None, :]
+        )
 
     return jax.tree.map(wrap, model, original, is_leaf=lambda node: isinstance(node, Linear))  # type: ignore[no-any-return]
 

@@ -1,7 +1,8 @@
 """Models in the Hugging Face layout: `config.json` and `model.safetensors`, read and written.
 
-A codling model with query/key norm is a `Qwen3ForCausalLM`, one without is a `LlamaForCausalLM`; nothing is lost
-either way. Weights have the names and the [out, in] layout that these classes expect, so other runtimes read them.
+A codling model with query/key norm is a `Qwen3ForCausalLM`, one without is a `LlamaForCausalLM`; nothing is
+lost either way. Weights have the names and the [out, in] layout that these classes expect, so other runtimes
+read them.
 """
 
 import json
@@ -101,7 +102,10 @@ def model_config(values: dict[str, Any], *, source: str) -> ModelConfig:
 
 def model_tensors(model: Transformer) -> dict[str, np.ndarray]:
     """All weights under their Hugging Face names, one array a layer."""
-    tensors = {EMBEDDING_NAME: np.asarray(model.embedding), "model.norm.weight": np.asarray(model.final_norm.scale)}
+    tensors = {
+        EMBEDDING_NAME: np.asarray(model.embedding),
+        "model.norm.weight": np.asarray(model.final_norm.scale),
+    }
     for path, stacked in _block_arrays(model).items():
         for layer in range(model.config.num_layers):
             tensors[f"model.layers.{layer}.{LAYER_NAMES[path]}"] = np.ascontiguousarray(stacked[layer])
@@ -118,7 +122,9 @@ def model_from_tensors(config: ModelConfig, tensors: dict[str, np.ndarray], *, s
             raise UserError(f"{source}: tensor '{name}' is missing")
         tensor = remaining.pop(name)
         if tensor.shape != shape:
-            raise UserError(f"{source}: tensor '{name}' has shape {list(tensor.shape)}, the config asks for {list(shape)}")
+            raise UserError(
+                f"{source}: tensor '{name}' has shape {list(tensor.shape)}, the config asks for {list(shape)}"
+            )
         return tensor.astype(np.float32)
 
     leaves = {
@@ -144,7 +150,10 @@ def write_tensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str
 
 
 def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Read all tensors and the metadata. Errors: `UserError` for a file that is missing, truncated or not safetensors."""
+    """Read all tensors and the metadata.
+
+    Errors: `UserError` for a file that is missing, truncated or not safetensors.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file; the bundle is not complete")
     try:

@@ -150,8 +150,7 @@ def _check(values: np.ndarray, num_entries: int, weights: np.ndarray | None, nam
     require_finite(values, name)
     if weights is None:
         return
-    if weights.shape != values.shape:
-        raise UserError(f"{name}: importance has the shape {weights.shape}, the values have {values.shape}")
+    assert weights.shape == values.shape, (weights.shape, values.shape)
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any(axis=1).all()):
         raise UserError(
             f"{name}: importance must be finite, not negative, and above zero somewhere in each group"

@@ -71,22 +71,23 @@ def optimal_cuts(
 def _cuts_at_cells(
     values: Float[np.ndarray, "G"], sums: PrefixSums, num_clusters: int, num_cells: int
 ) -> tuple[Int[np.ndarray, "cuts"], Int[np.ndarray, "cuts"]]:
-    """Best cuts of one group at cell edges, and how far from each of them to look for better ones."""
+    """Best cuts of one group at cell edges, and how far from each to look for better ones: 0 if exact."""
     edges = _edges_of_runs(values)
     if len(edges) - 1 <= num_clusters:
         # Every distinct value is a cluster. The program would find this too, but for rounding.
         exact = np.pad(edges, (0, num_clusters + 1 - len(edges)), constant_values=len(values))
         return exact, np.zeros_like(exact)
-    if len(edges) - 1 > num_cells:
+    all_distinct = len(edges) - 1 <= num_cells
+    if not all_distinct:
         edges = _edges_of_runs((_share_of_line(values, sums) * num_cells).astype(np.int64))
     weight, moment = sums.weight[edges], sums.moment[edges]
     gain = _gain(weight, moment, weight, moment)
     path = _best_path(np.broadcast_to(gain, (1, num_clusters, *gain.shape)))[0]
     cuts = edges[path]
-    below, above = (
-        edges[np.maximum(path - WINDOW_CELLS, 0)],
-        edges[np.minimum(path + WINDOW_CELLS, len(edges) - 1)],
-    )
+    if all_distinct:
+        return cuts, np.zeros_like(cuts)
+    below = edges[np.maximum(path - WINDOW_CELLS, 0)]
+    above = edges[np.minimum(path + WINDOW_CELLS, len(edges) - 1)]
     return cuts, np.maximum(cuts - below, above - cuts)
 
 
@@ -110,10 +111,10 @@ def _share_of_line(values: Float[np.ndarray, "G"], sums: PrefixSums) -> Float[np
 def _refine(
     sums: PrefixSums, cuts: Int[np.ndarray, "groups cuts"], reach: Int[np.ndarray, "groups cuts"]
 ) -> Int[np.ndarray, "groups cuts"]:
-    """Move all cuts together over windows of positions until none moves by single positions."""
+    """Move all cuts together, those with a reach, until none moves by single positions."""
     num_groups, num_values = len(cuts), sums.weight.shape[1] - 1
     offsets = np.arange(-WINDOW_REACH, WINDOW_REACH + 1)
-    stride = np.maximum(1, -(-reach // WINDOW_REACH))
+    stride = -(-reach // WINDOW_REACH)
     while True:
         window = np.clip(cuts[:, :, None] + stride[:, :, None] * offsets, 0, num_values)
         window[:, 0], window[:, -1] = 0, num_values
@@ -123,10 +124,10 @@ def _refine(
         path = _best_path(_gain(weight[:, :-1], moment[:, :-1], weight[:, 1:], moment[:, 1:]))
         # Cuts may cross only over values of no weight, at no gain: put them in order again.
         moved = np.maximum.accumulate(np.take_along_axis(window, path[:, :, None], axis=2)[:, :, 0], axis=1)
-        if np.array_equal(moved, cuts) and stride.max() == 1:
+        if np.array_equal(moved, cuts) and stride.max() <= 1:
             return cuts
         at_rim = np.abs(moved - cuts) == WINDOW_REACH * stride
-        stride = np.where(at_rim, stride, np.maximum(1, stride // (WINDOW_REACH // 2)))
+        stride = np.where(at_rim, stride, np.maximum(np.minimum(stride, 1), stride // (WINDOW_REACH // 2)))
         cuts = moved
 
 

@@ -1,7 +1,8 @@
 """Grouped-query attention with normalized queries and keys (arXiv 2407.21075 section 2.1).
 
-What a query may see is not decided here: the layer hands its new queries, keys and values to a `Context`, which
-attends over everything visible. Training uses `PackedRows`, generation a `KVCache`; the layer is one program for both.
+What a query may see is not decided here: the layer hands its new queries, keys and values to a `Context`,
+which attends over everything visible. Training uses `PackedRows`, generation a `KVCache`; the layer is one
+program for both.
 """
 
 import abc
@@ -11,6 +12,7 @@ from typing import Self, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from codling.model.linear import Linear
@@ -27,7 +29,7 @@ class Context(eqx.Module):
     def attend(
         self, queries: Float[Array, "B T N H"], keys: Float[Array, "B T K H"], values: Float[Array, "B T K H"]
     ) -> tuple[Float[Array, "B T N H"], Self]:
-        """Add the new keys and values, attend from the queries to all that is visible; return the context grown."""
+        """Add the new keys and values; attend to all that is visible. The context comes back grown."""
 
 
 def attend_masked(
@@ -38,13 +40,14 @@ def attend_masked(
 ) -> Float[Array, "B T N H"]:
     """softmax(Q K^T / sqrt(H)) V where the mask is true; each key/value head serves N / K query heads.
 
-    The whole score matrix is alive at once: fit for a few queries (generation) and as the reference for anything
-    cleverer. The softmax is float32. A query that sees nothing (padding) gets the mean of the values, not NaN.
+    The whole score matrix is alive at once: fit for a few queries (generation) and as the reference for
+    anything cleverer. The softmax is float32. A query that sees nothing (padding) gets the mean of the
+    values, not NaN.
     """
     batch, length, _, head_dim = queries.shape
     grouped = queries.reshape(batch, length, keys.shape[2], -1, head_dim)
     scores = jnp.einsum("btkgh,bskh->bkgts", grouped * (1.0 / math.sqrt(head_dim)), keys)
-    scores = jnp.where(mask[:, None, None], scores.astype(jnp.float32), jnp.finfo(jnp.float32).min)
+    scores = jnp.where(mask[:, None, None], scores.astype(jnp.float32), np.finfo(np.float32).min)
     weights = jax.nn.softmax(scores, axis=-1).astype(queries.dtype)
     return jnp.einsum("bkgts,bskh->btkgh", weights, values).reshape(queries.shape)
 

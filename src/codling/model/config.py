@@ -1,5 +1,7 @@
 """The shape of a model and the named sizes (arXiv 2407.21075 section 2.1 and table 1)."""
 
+from typing import Any
+
 import pydantic
 
 from codling.config import config
@@ -24,7 +26,7 @@ class ModelConfig:
     context_length_tokens: int
     """Longest sequence the model was trained on; longer input is refused."""
     rope_theta: float = 500_000.0
-    """Base of the rotary frequencies; raised when the context is lengthened (AXLearn: 500,000 to 6,315,089)."""
+    """Base of the rotary frequencies; raised to lengthen the context (AXLearn: 500,000 to 6,315,089)."""
     norm_epsilon: float = 1e-5
     query_key_norm: bool = True
     """RMSNorm of each query and key head before RoPE. Off for Llama-shaped checkpoints."""
@@ -35,15 +37,14 @@ class ModelConfig:
             if not name.startswith("_") and not isinstance(value, bool) and value <= 0:
                 raise ValueError(f"{name} must be positive, got {value}")
         if self.num_query_heads % self.num_kv_heads:
-            raise ValueError(
-                f"num_query_heads {self.num_query_heads} must be a multiple of num_kv_heads {self.num_kv_heads}"
-            )
+            heads = f"num_query_heads {self.num_query_heads}, num_kv_heads {self.num_kv_heads}"
+            raise ValueError(f"the first must be a multiple of the second: {heads}")
         if self.head_dim % 2:
             raise ValueError(f"head_dim must be even for RoPE, got {self.head_dim}")
         return self
 
 
-_TINY = {"num_kv_heads": 2, "head_dim": 32, "context_length_tokens": 256}
+_TINY: dict[str, Any] = {"num_kv_heads": 2, "head_dim": 32, "context_length_tokens": 256}
 
 SIZES: dict[str, ModelConfig] = {
     # The pair of the quickstart: what two cores can train in minutes. Ours.

@@ -33,9 +33,10 @@ def kv_cache_bytes_per_token(config: ModelConfig, bytes_per_value: int) -> int:
 
 
 def training_flops_per_token(config: ModelConfig, sequence_length_tokens: int) -> int:
-    """Operations (a multiply-add is two) of forward and backward for one token, causal attention at half the square.
+    """Operations (a multiply-add is two) of forward and backward for one token; causal attention counts half.
 
-    Six per matrix parameter (two forward, four backward), where the embedding counts once, as the output layer.
+    Six per matrix parameter (two forward, four backward), where the embedding counts once, as the output
+    layer.
     """
     count = count_parameters(config)
     query_dim = config.num_query_heads * config.head_dim

@@ -1,4 +1,4 @@
-"""Generation with a key/value cache: one compiled program for a whole batch of prompts, or token by token for a chat."""
+"""Generation with a key/value cache: a batch of prompts in one program, or token by token for a chat."""
 
 from typing import NamedTuple
 
@@ -28,6 +28,15 @@ class Generated(NamedTuple):
     """Tokens of each answer, its stop token included; what lies after is zero."""
 
 
+class _Loop(NamedTuple):
+    num_drawn: Int[Array, ""]
+    logits: Float[Array, "B V"]
+    cache: KVCache
+    tokens: Int[Array, "B M"]
+    lengths_tokens: Int[Array, " B"]
+    is_done: Bool[Array, " B"]
+
+
 def sample(logits: Float[Array, "B V"], keys: PRNGKeyArray, sampling: Sampling) -> Int[Array, " B"]:
     """Draw one token a row; each row has a key of its own, so its draw does not depend on its neighbors."""
     if sampling.temperature == 0.0:
@@ -51,7 +60,7 @@ def _keep_top_p(logits: Float[Array, "B V"], top_p: float) -> Float[Array, "B V"
 def extend_cache(
     model: Transformer, cache: KVCache, tokens: Int[Array, "B T"], lengths_tokens: Int[Array, " B"]
 ) -> tuple[Float[Array, "B V"], KVCache]:
-    """Run the first lengths_tokens[b] of each row's tokens; return the logits after the last, and the cache moved on."""
+    """Run the first lengths_tokens[b] tokens of each row: logits after the last, and the cache moved on."""
     hidden, cache = model.extend(tokens, cache, rope_theta=model.config.rope_theta)
     last = jnp.take_along_axis(hidden, (lengths_tokens - 1)[:, None, None], axis=1)[:, 0]
     moved = KVCache(cache.keys, cache.values, cache.positions + lengths_tokens[None, :])
@@ -69,10 +78,10 @@ def generate(
     stop_ids: tuple[int, ...],
     sampling: Sampling,
 ) -> Generated:
-    """Answer a batch of prompts, padded on the right to T tokens, until each has met a stop token or the limit.
+    """Answer prompts that are padded on the right to T tokens, until each has met a stop token or the limit.
 
-    One compilation for each pair (T, max_new_tokens): callers round T up to a few sizes. The caller sees to it that
-    T + max_new_tokens fits the model's context.
+    One compilation for each pair (T, max_new_tokens): callers round T up to a few sizes. The caller sees to
+    it that T + max_new_tokens fits the model's context.
     """
     batch_size, prompt_length = prompts.shape
     cache = empty_cache(model.config, batch_size, prompt_length + max_new_tokens, model.embedding.dtype)
@@ -80,24 +89,19 @@ def generate(
     row_keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(batch_size))
     stops = jnp.asarray(stop_ids, jnp.int32)
 
-    class Loop(NamedTuple):
-        index: Int[Array, ""]
-        logits: Float[Array, "B V"]
-        cache: KVCache
-        tokens: Int[Array, "B M"]
-        lengths_tokens: Int[Array, " B"]
-        is_done: Bool[Array, " B"]
-
-    def step(loop: Loop) -> Loop:
-        keys = jax.vmap(lambda row_key: jax.random.fold_in(row_key, loop.index))(row_keys)
+    def step(loop: _Loop) -> _Loop:
+        keys = jax.vmap(lambda row_key: jax.random.fold_in(row_key, loop.num_drawn))(row_keys)
         drawn = jnp.where(loop.is_done, 0, sample(loop.logits, keys, sampling))
-        tokens = loop.tokens.at[:, loop.index].set(drawn)
+        tokens = loop.tokens.at[:, loop.num_drawn].set(drawn)
         lengths = loop.lengths_tokens + jnp.where(loop.is_done, 0, 1)
         is_done = loop.is_done | jnp.any(drawn[:, None] == stops[None, :], axis=1)
         logits, cache = extend_cache(model, loop.cache, drawn[:, None], jnp.ones_like(lengths))
-        return Loop(loop.index + 1, logits, cache, tokens, lengths, is_done)
+        return _Loop(loop.num_drawn + 1, logits, cache, tokens, lengths, is_done)
 
-    start = Loop(
+    def is_going_on(loop: _Loop) -> Bool[Array, ""]:
+        return (loop.num_drawn < max_new_tokens) & ~jnp.all(loop.is_done)
+
+    start = _Loop(
         jnp.zeros((), jnp.int32),
         logits,
         cache,
@@ -105,5 +109,5 @@ def generate(
         jnp.zeros(batch_size, jnp.int32),
         jnp.zeros(batch_size, bool),
     )
-    end = jax.lax.while_loop(lambda loop: (loop.index < max_new_tokens) & ~jnp.all(loop.is_done), step, start)
+    end = jax.lax.while_loop(is_going_on, step, start)
     return Generated(end.tokens, end.lengths_tokens)

@@ -13,8 +13,8 @@ from codling.model.config import ModelConfig
 class KVCache(Context):
     """Slot s of row b holds the key and value of the token at position s.
 
-    Prompts of different lengths share a batch, padded on the right: a padded slot lies after the row's last position,
-    so nothing sees it, and the first generated token overwrites it.
+    Prompts of different lengths share a batch, padded on the right: a padded slot lies after the row's last
+    position, so nothing sees it, and the first generated token overwrites it.
     """
 
     keys: Float[Array, "*L B S K H"]
@@ -38,7 +38,9 @@ def empty_cache(config: ModelConfig, batch_size: int, num_slots: int, dtype: jnp
     """A cache for every layer, stacked like the model's own layers."""
     shape = (config.num_layers, batch_size, num_slots, config.num_kv_heads, config.head_dim)
     return KVCache(
-        jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), jnp.zeros((config.num_layers, batch_size), jnp.int32)
+        jnp.zeros(shape, dtype),
+        jnp.zeros(shape, dtype),
+        jnp.zeros((config.num_layers, batch_size), jnp.int32),
     )
 
 

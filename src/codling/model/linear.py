@@ -1,7 +1,7 @@
 """The linear layer: one matrix, no bias.
 
-Everything that changes what a linear layer does (adapters, palettized weights) replaces this module in the tree;
-the model never asks which kind it holds.
+Everything that changes what a linear layer does (adapters, palettized weights) replaces this module in the
+tree; the model never asks which kind it holds.
 """
 
 import equinox as eqx
@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 
 class Linear(eqx.Module):
-    """y = x W^T. The weight is stored [out, in], as Hugging Face files hold it, so that no file needs a transpose."""
+    """y = x W^T. The weight is [out, in], as in Hugging Face files, so that no file needs a transpose."""
 
     weight: Float[Array, "*L O I"]
 

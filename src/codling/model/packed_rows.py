@@ -1,9 +1,9 @@
 """Attention over complete rows of packed documents, as training sees them.
 
-A row is worked through in blocks of queries, and a block is multiplied only with the keys before its end: half the
-work of the full square on long rows, and no more than one block of scores alive in each program. Rows and key/value
-heads are taken one after the other, so that a head's operands stay in a processor's cache: on a CPU this ran 2 to 3
-times as fast as one large batched product (`bench/results/LOG.md`).
+A row is worked through in blocks of queries, and a block is multiplied only with the keys before its end:
+half the work of the full square on long rows, and no more than one block of scores alive in each program.
+Rows and key/value heads are taken one after the other, so that a head's operands stay in a processor's cache:
+on a CPU this ran 2 to 3 times as fast as one large batched product (`bench/results/LOG.md`).
 """
 
 from typing import Self
@@ -54,7 +54,10 @@ def _attend_head(
         same_segment = segment_ids[start:end, None] == segment_ids[None, :end]
         blocks.append(
             attend_masked(
-                queries[None, start:end], keys[None, :end, None], values[None, :end, None], (causal & same_segment)[None]
+                queries[None, start:end],
+                keys[None, :end, None],
+                values[None, :end, None],
+                (causal & same_segment)[None],
             )[0]
         )
     return jnp.concatenate(blocks)

@@ -1,7 +1,7 @@
 """Rotary position embedding (arXiv 2104.09864), with the base as an argument.
 
-Nothing is cached between calls: the base changes between training stages, and a table that outlives one call would
-keep serving the old base.
+Nothing is cached between calls: the base changes between training stages, and a table that outlives one call
+would keep serving the old base.
 """
 
 from typing import NamedTuple
@@ -26,7 +26,7 @@ def rotary(positions: Int[Array, "B T"], head_dim: int, theta: float) -> Rotary:
 
 
 def rotate(heads: Float[Array, "B T N H"], angles: Rotary) -> Float[Array, "B T N H"]:
-    """Rotate dimension i of each head with dimension i + H/2 (the half-split pairing of Hugging Face files)."""
+    """Rotate dimension i of each head with dimension i + H/2 (the half-split pairing of Hugging Face)."""
     dtype = heads.dtype
     cosine = angles.cosine[:, :, None, :].astype(dtype)
     sine = angles.sine[:, :, None, :].astype(dtype)

@@ -1,8 +1,9 @@
 """The language model (arXiv 2407.21075 section 2.1): decoder-only, pre-norm, one matrix for both embeddings.
 
-The same block as the public Qwen3 family, so a model can be written as a `Qwen3ForCausalLM` checkpoint without loss.
-Layers are stacked: every leaf of `blocks` has a leading axis of num_layers. They are scanned, or unrolled into one
-straight program, which a CPU runs about a quarter faster at the price of a longer compilation.
+The same block as the public Qwen3 family, so a model can be written as a `Qwen3ForCausalLM` checkpoint
+without loss. Layers are stacked: every leaf of `blocks` has a leading axis of num_layers. They are scanned,
+or unrolled into one straight program, which a CPU runs about a quarter faster at the price of a longer
+compilation.
 """
 
 import equinox as eqx
@@ -49,7 +50,7 @@ class Transformer(eqx.Module):
     def extend(
         self, tokens: Int[Array, "B T"], cache: KVCache, *, rope_theta: float
     ) -> tuple[Float[Array, "B T D"], KVCache]:
-        """Run the next T tokens of each row after what its cache holds; `cache.positions` stays where it was."""
+        """Run the next T tokens of each row after what its cache holds; `cache.positions` does not move."""
         positions = cache.positions[0][:, None] + jnp.arange(tokens.shape[1])[None, :]
         angles = rotary(positions, self.config.head_dim, rope_theta)
 
@@ -61,5 +62,5 @@ class Transformer(eqx.Module):
         return self.final_norm(x), cache
 
     def logits(self, hidden: Float[Array, "*B D"]) -> Float[Array, "*B V"]:
-        """Scores of every vocabulary entry. For a loss over many tokens use `train.loss`, which works in chunks."""
+        """Scores of every vocabulary entry. A loss over many tokens uses `train.loss`, in chunks."""
         return jnp.einsum("...d,vd->...v", hidden, self.embedding.astype(hidden.dtype))

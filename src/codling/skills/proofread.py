@@ -107,7 +107,8 @@ def _break(sentence: str, rng: random.Random) -> tuple[str, str]:
     broken, done = sentence, list[str]()
     for kind in rng.sample(list(MISTAKES), len(MISTAKES)):
         changed = MISTAKES[kind](broken, rng)
-        if changed != broken:
+        # The second mistake may undo the first.
+        if changed not in (broken, sentence):
             broken, done = changed, [*done, kind]
         if len(done) == (2 if draw < NO_MISTAKE_SHARE + TWO_MISTAKES_SHARE else 1):
             break

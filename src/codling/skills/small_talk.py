@@ -23,10 +23,13 @@ FIXED = (
     (THANKS, WELCOME),
     ("[bye|goodbye|see you|good night|talk to you later|see you tomorrow]", "Goodbye!"),
     ("[how are you|how are you doing|how is it going|are you well][ today|]?", "I am well, thank you."),
-    ("[who are you|what are you|what is your name|what's your name]?", "I am codling, a small assistant."),
+    (
+        "[who are you|what are you|what is your name|what's your name|who am I talking to]?",
+        "I am codling, a small assistant.",
+    ),
     ("[are you|you are] [a robot|human|a person|real|alive]?", "I am a small language model."),
     (
-        "[what can you do|how can you help me|what do you do|what are you good at]?",
+        "[what can you do|how can you help me|what do you do|what are you good at|what can I ask you]?",
         "I keep your calendar and your reminders.",
     ),
     ("[never mind|forget it|nothing|no, thanks|not now|it's nothing]", "Okay."),
@@ -36,10 +39,13 @@ FIXED = (
     ("[I'm|I am|I feel] [so|very|a bit|really|] [happy|excited]", "I am happy for you."),
     ("[I'm|I am|I feel] [so|very|a bit|really|] hungry", "You should eat something."),
     (
-        "what [is a reminder|does a reminder do|are reminders]?",
+        "what [is a reminder|does a reminder do|are reminders|is a reminder for|are reminders for]?",
         "A note that comes back at the right time.",
     ),
-    ("what [is a calendar|does a calendar do|are calendars for]?", "It shows what you do on each day."),
+    (
+        "what [is a calendar|does a calendar do|are calendars for|is a calendar for|are calendars]?",
+        "It shows what you do on each day.",
+    ),
     ("what [time|day] is it[ now| today|]?", "I have no clock."),
     (
         "[what's|how is|what is] the weather [today|tomorrow|on Friday|on Monday|like]?",
@@ -49,12 +55,12 @@ FIXED = (
         "[will it|is it going to] [rain|snow] [today|tomorrow|on Friday|on Sunday]?",
         "I do not know the weather.",
     ),
-    ("[Friday|Sunday|Monday|Saturday] is my favorite day", "I like it too."),
+    ("[Friday|Sunday|Monday|Saturday|Thursday] is my favorite [day|day of the week]", "I like it too."),
     (
         "do you like [Mondays|Fridays|weekends|winter|summer|music|cats]?",
         "I do not know, I am a small model.",
     ),
-    ("tomorrow is my [birthday|day off|first day]", "How nice!"),
+    ("tomorrow is my [birthday|day off|first day|last day|wedding|big day]", "How nice!"),
 )
 SLOTTED = (
     (

@@ -32,8 +32,10 @@ from codling.skills.story_grammar import Question
 from codling.skills.story_questions import RealQuestions, questions_about
 
 REAL = "real"
-NAME = re.compile(r"\b(?!Story|Once|One|The|There|They|It|He|She|A|In|On|Question)[A-Z][a-z]+\b")
-PLACE = re.compile(r"\b(?:(?:in|at|on|by|under|behind|near|to) (?:the|an?) [a-z]+|at school)\b")
+NAME = re.compile(r"\b(?!(?:Story|Once|One|Long|The|There|They|It|He|She|A|In|On|Question)\b)[A-Z][a-z]+")
+PLACE = re.compile(
+    r"\b(?:(?:in|at|on|by|under|behind|near|to) (?:the|an?)(?: [a-z]+){1,2}?(?=[.,]| with)|at school)\b"
+)
 
 
 class StoryAnswers(Skill):

@@ -27,7 +27,7 @@ CHAT_TEMPLATE: Final = """\
 {%- if tools or messages[0].role == 'system' -%}
   {{- '<|system|>' -}}
   {%- if messages[0].role == 'system' -%}
-    {{- messages[0].content -}}
+    {{- messages[0].content or '' -}}
     {%- set turns = messages[1:] -%}
   {%- endif -%}
   {%- if tools -%}
@@ -116,10 +116,8 @@ def _plain(turn: Message) -> dict[str, Any]:
 
 def _unused_mark(text: str) -> str:
     """A run of a private character, longer than any in `text`."""
-    mark = "\ue000"
-    while mark in text:
-        mark += "\ue000"
-    return mark
+    longest = max(map(len, re.findall("\ue000+", text)), default=0)
+    return "\ue000" * (longest + 1)
 
 
 def _break_special_text(value: Any, mark: str) -> Any:

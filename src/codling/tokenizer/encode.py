@@ -17,7 +17,7 @@ from typing import Final, final
 import sentencepiece
 
 from codling.errors import UserError
-from codling.tokenizer.special_tokens import BOS, END, EOS, PAD, SPECIAL_TOKENS
+from codling.tokenizer.special_tokens import BOS, END, EOS, FIRST_BYTE_ID, PAD, SPECIAL_TOKENS
 
 MODEL_FILE: Final = "tokenizer.model"
 SPACE_MARK: Final = "\u2581"
@@ -49,7 +49,10 @@ class Tokenizer:
                 f"{source}: not a SentencePiece model, or a damaged one; train it again"
             ) from None
         names = [processor.id_to_piece(id) for id in range(min(len(SPECIAL_TOKENS), len(processor)))]
-        if names != [token.text for token in SPECIAL_TOKENS] or processor.piece_to_id("<0x00>") != len(names):
+        if (
+            names != [token.text for token in SPECIAL_TOKENS]
+            or processor.piece_to_id("<0x00>") != FIRST_BYTE_ID
+        ):
             raise UserError(
                 f"{source}: a SentencePiece model, but not one trained by codling; train one here"
             )
@@ -105,7 +108,7 @@ class Tokenizer:
         ids: list[int]
         ids, *others = (self._processor.encode(part) for part in text.split(SPACE_MARK))
         for other in others:
-            ids += [len(SPECIAL_TOKENS) + byte for byte in SPACE_MARK.encode()]
+            ids += [FIRST_BYTE_ID + byte for byte in SPACE_MARK.encode()]
             ids += other
         return ids
 
@@ -138,7 +141,7 @@ class StreamDecoder:
             raise UserError(
                 f"token id {token_id}: this tokenizer's ids run from 0 to {len(self._token_bytes) - 1}"
             )
-        if token_id < len(SPECIAL_TOKENS) and not self._show_special:
+        if token_id < FIRST_BYTE_ID and not self._show_special:
             return ""
         return self._utf8.decode(self._token_bytes[token_id])
 

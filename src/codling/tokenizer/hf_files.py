@@ -4,17 +4,15 @@ They encode any text to the ids of `Tokenizer.encode`. One thing differs by thei
 name of a special token in plain text for that token, unless told `split_special_tokens=True` (or, for chats,
 `sanitize_control_tokens=True`).
 
-Two choices make the equality exact and not just likely:
+Two facts make the equality exact and not just likely:
 - SentencePiece joins a pair of pieces by the score of what it yields; `tokenizers` by the rank of the pair.
-  When several pairs yield the same piece, one of them alone is written. For if a piece comes to be, nothing
-  was joined across its borders before, so what was joined inside is what is joined when the piece is encoded
-  alone: the last pair is always the same one, and the others never occur. (Converters that write all pairs
-  need a rule for ties.)
+  Where several pairs yield the same piece, their order does not matter: if a piece comes to be, nothing was
+  joined across its borders before, so inside them just that was joined which is joined when the piece is
+  encoded alone; the last pair is always the same one, and the others never come up.
 - Spaces are written as spaces, not as U+2581. So there is no normalizer, and a real U+2581 falls back to
   bytes as it does in `Tokenizer.encode`.
 """
 
-import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +21,7 @@ import sentencepiece
 
 from codling.tokenizer.chat_template import CHAT_TEMPLATE
 from codling.tokenizer.encode import MODEL_FILE, SPACE_MARK, Tokenizer
-from codling.tokenizer.special_tokens import BOS, EOS, PAD, SPECIAL_TOKENS, UNK
+from codling.tokenizer.special_tokens import BOS, EOS, FIRST_LEARNED_ID, PAD, SPECIAL_TOKENS, UNK
 
 
 def tokenizer_files(tokenizer: Tokenizer, context_length_tokens: int) -> dict[str, bytes]:
@@ -42,14 +40,7 @@ def _json(value: Mapping[str, Any]) -> bytes:
 def _tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
     processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model)
     pieces = [processor.id_to_piece(id).replace(SPACE_MARK, " ") for id in range(len(processor))]
-    ranks = {
-        piece: -processor.get_score(id)
-        for id, piece in enumerate(pieces)
-        if len(piece) > 1
-        and not processor.is_control(id)
-        and not processor.is_byte(id)
-        and not processor.is_unknown(id)
-    }
+    scores = {pieces[id]: processor.get_score(id) for id in range(FIRST_LEARNED_ID, len(pieces))}
     return {
         "version": "1.0",
         "truncation": None,
@@ -69,7 +60,7 @@ def _tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
             "byte_fallback": True,
             "ignore_merges": False,
             "vocab": {piece: id for id, piece in enumerate(pieces)},
-            "merges": _merges(ranks),
+            "merges": _merges(scores),
         },
     }
 
@@ -98,23 +89,11 @@ def _tokenizer_config_json(context_length_tokens: int) -> dict[str, Any]:
     }
 
 
-def _merges(ranks: Mapping[str, float]) -> list[tuple[str, str]]:
-    """The pairs to join, in order; `ranks` says how early each piece of two or more characters is made."""
-    pairs = (_last_pair(piece, ranks) for piece in sorted(ranks, key=ranks.__getitem__))
-    return [pair for pair in pairs if pair is not None]
-
-
-def _last_pair(piece: str, ranks: Mapping[str, float]) -> tuple[str, str] | None:
-    """Encode `piece` alone and return the two parts that were joined last; None if it never comes about."""
-    parts = list(piece)
-    while len(parts) > 2:
-        candidates = [
-            (ranks[left + right], index)
-            for index, (left, right) in enumerate(itertools.pairwise(parts))
-            if left + right in ranks
-        ]
-        if not candidates:
-            return None
-        _, index = min(candidates)
-        parts[index : index + 2] = [parts[index] + parts[index + 1]]
-    return (parts[0], parts[1]) if len(parts) == 2 else None
+def _merges(scores: Mapping[str, float]) -> list[tuple[str, str]]:
+    """The pairs to join, in order; the higher a learned piece's score, the earlier it is made."""
+    return [
+        (piece[:cut], piece[cut:])
+        for piece in sorted(scores, key=scores.__getitem__, reverse=True)
+        for cut in range(1, len(piece))
+        if piece[:cut] in scores and piece[cut:] in scores
+    ]

@@ -85,7 +85,7 @@ def _plain(value: Any, place: str) -> dict[str, Any]:
     """A copy made of JSON values only."""
     try:
         plain = json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{place}: not JSON ({error})") from None
     if not isinstance(plain, dict):
         raise UserError(f"{place}: expected an object with keys, got {plain!r}")
@@ -120,7 +120,7 @@ def _flat_call(call: Any, place: str) -> Any:
     if isinstance(flat, dict) and isinstance(flat.get("arguments"), str):
         try:
             return {**flat, "arguments": json.loads(flat["arguments"])}
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{place}: the arguments are not JSON ({error})") from None
     return flat
 
@@ -140,7 +140,7 @@ def _check_order(messages: Sequence[Message], source: str) -> None:
             raise UserError(f"{source}[{index}]: a tool's result that no tool call asked for")
         if role == "tool" and message.role != "tool" and unanswered:
             raise UserError(
-                f"{source}[{index}]: {unanswered} tool calls have no result yet, give one for each call"
+                f"{source}[{index}]: {unanswered} of the calls before lacks its result; give all or none"
             )
         unanswered = unanswered - 1 if message.role == "tool" else len(message.tool_calls)
         before = message

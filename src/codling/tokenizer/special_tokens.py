@@ -44,3 +44,8 @@ RESERVED: Final = tuple(SpecialToken(11 + index, f"<|reserved_{index}|>") for in
 
 SPECIAL_TOKENS: Final = (UNK, BOS, EOS, PAD, SYSTEM, USER, ASSISTANT, TOOL, TOOLS, TOOL_CALL, END, *RESERVED)
 """All of them; a token's place in this table is its id."""
+
+FIRST_BYTE_ID: Final = len(SPECIAL_TOKENS)
+"""Right after them comes one piece for each byte value, so that any text can be spelled."""
+FIRST_LEARNED_ID: Final = FIRST_BYTE_ID + 256
+"""From here on the pieces are learned."""

@@ -19,10 +19,8 @@ import sentencepiece
 
 from codling.config import config
 from codling.errors import UserError
-from codling.tokenizer.special_tokens import BOS, EOS, PAD, SPECIAL_TOKENS, UNK
+from codling.tokenizer.special_tokens import BOS, EOS, FIRST_LEARNED_ID, PAD, SPECIAL_TOKENS, UNK
 
-NUM_BYTES: Final = 256
-"""One piece per byte value, so that any text can be spelled."""
 MAX_SENTENCE_BYTES: Final = 2**30
 """SentencePiece's own upper limit. It drops longer sentences with no more than a line in its log."""
 UNTRAINABLE: Final = re.compile("[\u2581\u2585]+")
@@ -37,7 +35,7 @@ LINES: Final = re.compile(r"[^\n]*\n+|[^\n]+")
 class TokenizerConfig:
     """What the tokenizer stage needs to know."""
 
-    vocab_size: Annotated[int, pydantic.Field(gt=len(SPECIAL_TOKENS) + NUM_BYTES)]
+    vocab_size: Annotated[int, pydantic.Field(gt=FIRST_LEARNED_ID)]
     """Pieces, the special tokens and bytes among them. arXiv 2407.21075 §3.1: 49k (device), 100k (server)."""
     character_coverage: Annotated[float, pydantic.Field(ge=0.98, le=1.0)] = 0.9995
     """Share of the corpus' characters that get a piece of their own, the others are spelled in bytes. Unknown

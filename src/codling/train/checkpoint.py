@@ -1,7 +1,8 @@
 """Checkpoints of a running stage: the whole training state and the loader's position, by Orbax.
 
-A checkpoint appears under its final name only when it is complete, so a kill in the middle leaves the one before.
-They are working files: when the stage is done its artifact holds the weights, and the checkpoints are deleted.
+A checkpoint appears under its final name only when it is complete, so a kill in the middle leaves the one
+before. They are working files: when the stage is done its artifact holds the weights, and the checkpoints are
+deleted.
 """
 
 import shutil
@@ -35,14 +36,14 @@ class Checkpoints:
     def save(self, step: int, state: T, loader_state: dict[str, Any]) -> None:
         """Write the state after `step` updates; returns when it is on disk."""
         args = ocp.args.Composite(
-            state=ocp.args.StandardSave(dict(enumerate(_leaves(state)))),  # type: ignore[arg-type]
+            state=ocp.args.StandardSave(dict(enumerate(_leaves(state)))),
             loader=ocp.args.JsonSave(loader_state),
         )
         self._manager.save(step, args=args)
         self._manager.wait_until_finished()
 
     def restore(self, like: T) -> Restored | None:
-        """Read the newest checkpoint into the structure, dtypes and placement of `like`; None if there is none."""
+        """Read the newest checkpoint, structured and placed like `like`; None where there is none."""
         step = self._manager.latest_step()
         if step is None:
             return None

@@ -8,8 +8,11 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray, PyTree
 
+from codling.artifact.workspace import Workspace
 from codling.config import config
 from codling.errors import UserError
 from codling.train.checkpoint import Checkpoints
@@ -18,7 +21,6 @@ from codling.train.optimizer import OptimizerConfig, build_optimizer
 from codling.train.sharding import data_mesh, replicate, split_rows
 from codling.train.state import init_state
 from codling.train.step import LossFunction, build_step
-from codling.artifact.workspace import Workspace
 
 P = TypeVar("P")
 
@@ -39,7 +41,7 @@ class LoopConfig:
 class Loader(Protocol):
     """An endless iterator of batches that can say where it is and go there."""
 
-    def __next__(self) -> Any: ...  # noqa: D105
+    def __next__(self) -> Any: ...
 
     def get_state(self) -> dict[str, Any]:
         """Where it is, as JSON values."""
@@ -65,7 +67,7 @@ def train(
     workspace: Workspace,
     key: PRNGKeyArray,
 ) -> Iterator[StepRecord]:
-    """Train `params` for config.num_steps updates, yielding after each; the last record holds the final params.
+    """Train `params` for config.num_steps updates, yielding after each; the last record has the final params.
 
     Errors: `UserError` when loss or gradient is not finite; the newest checkpoint is kept.
     """
@@ -88,13 +90,15 @@ def train(
     with workspace.progress(config.num_steps, first_step) as progress:
         num_tokens, since = 0.0, time.perf_counter()
         for step in range(first_step + 1, config.num_steps + 1):
-            state, metrics = step_fn(state, frozen, split_rows(next(loader), mesh), key)
+            batch = next(loader)
+            state, metrics = step_fn(state, frozen, split_rows(batch, mesh), key)
             if not metrics.is_finite:
                 raise UserError(
-                    f"{workspace.name}: loss or gradient is not finite at step {step} (loss {float(metrics.loss)}); "
-                    "lower optimizer.schedule.peak_rate, the newest checkpoint is kept"
+                    f"{workspace.name}: loss or gradient is not finite at step {step} "
+                    f"(loss {float(metrics.loss)}); lower optimizer.schedule.peak_rate, "
+                    "the newest checkpoint is kept"
                 )
-            num_tokens += float(metrics.num_tokens)
+            num_tokens += batch.tokens.size
             if step % config.log_every_steps == 0 or step == config.num_steps:
                 elapsed = time.perf_counter() - since
                 figures = {name: float(value) for name, value in metrics.metrics.items()}
@@ -114,7 +118,5 @@ def train(
 
 
 def _copy(tree: P) -> P:
-    import jax
-    import jax.numpy as jnp
-
-    return jax.tree.map(jnp.copy, tree)
+    copied: P = jax.tree.map(jnp.copy, tree)
+    return copied

@@ -1,9 +1,10 @@
 """Losses over the vocabulary, computed in chunks of tokens.
 
-The logits of a whole batch are the largest array of a training step by far (tokens x vocabulary). They are never all
-alive: the head runs over chunks of tokens, and the gradient of a chunk is taken right where its logits are, in the
-forward pass, so that nothing of it has to be kept or computed again. Price: a loss that is not used for training pays
-nothing, one that is trained pays its gradient even if nobody asks for it afterwards.
+The logits of a whole batch are the largest array of a training step by far (tokens x vocabulary). They are
+never all alive: the head runs over chunks of tokens, and the gradient of a chunk is taken right where its
+logits are, in the forward pass, so that nothing of it has to be kept or computed again. Price: a loss that is
+not used for training pays nothing, one that is trained pays its gradient even if nobody asks for it
+afterwards.
 """
 
 from collections.abc import Callable
@@ -18,15 +19,18 @@ CHUNK_LENGTH_TOKENS = 1024
 
 
 class LossSums(NamedTuple):
-    """Sums, not means: devices and chunks add them up, and one division at the end gives the mean per token."""
+    """Sums, not means: devices and chunks add them up, and one division at the end gives the mean a token."""
 
     value: Float[Array, ""]
     weight: Float[Array, ""]
     metrics: dict[str, Float[Array, ""]]
 
 
-TokenLoss = Callable[[Float[Array, "C V"], PyTree], tuple[Float[Array, " C"], dict[str, Float[Array, " C"]]]]
-"""Float32 logits and this chunk's targets -> a loss a token, and further figures a token."""
+TokenLosses = tuple[Float[Array, " C"], dict[str, Float[Array, " C"]]]
+"""A loss a token, and further figures a token."""
+
+TokenLoss = Callable[[Float[Array, "C V"], PyTree, PyTree], TokenLosses]
+"""(float32 logits of a chunk, the chunk's targets, what all chunks share) -> losses of the chunk."""
 
 
 class LabelTargets(NamedTuple):
@@ -35,19 +39,23 @@ class LabelTargets(NamedTuple):
     labels: Int[Array, " C"]
 
 
-class DistillationTargets(NamedTuple):
-    """What top-1 distillation compares with: the next token, and the teacher's first choice for it."""
+class TeacherTargets(NamedTuple):
+    """What distillation compares with: the next token, and the teacher's hidden state that predicts it.
+
+    The teacher's embedding is what all chunks share; its logits exist a chunk at a time, like the student's.
+    """
 
     labels: Int[Array, " C"]
-    teacher_labels: Int[Array, " C"]
+    teacher_hidden: Float[Array, "C Dt"]
 
 
 def cross_entropy(
-    logits: Float[Array, "C V"], targets: LabelTargets, *, z_loss: float = 0.0
-) -> tuple[Float[Array, " C"], dict[str, Float[Array, " C"]]]:
+    logits: Float[Array, "C V"], targets: LabelTargets, shared: None, *, z_loss: float = 0.0
+) -> TokenLosses:
     """-log softmax(logits)[label] + z_loss * logsumexp(logits)^2, a token.
 
-    z_loss (arXiv 2204.02311 section 5; AXLearn: 1e-6) keeps the normalizer near 1, so that logits do not drift.
+    z_loss (arXiv 2204.02311 section 5; AXLearn: 1e-6) keeps the normalizer near 1, so that logits do not
+    drift.
     """
     normalizer = jax.nn.logsumexp(logits, axis=-1)
     nll = normalizer - _pick(logits, targets.labels)
@@ -55,22 +63,40 @@ def cross_entropy(
 
 
 def top1_distillation(
-    logits: Float[Array, "C V"], targets: DistillationTargets, *, teacher_weight: float, z_loss: float = 0.0
-) -> tuple[Float[Array, " C"], dict[str, Float[Array, " C"]]]:
-    """Cross-entropy against teacher_weight * teacher's top-1 + (1 - teacher_weight) * label.
+    logits: Float[Array, "C V"],
+    targets: TeacherTargets,
+    teacher_embedding: Float[Array, "V Dt"],
+    *,
+    teacher_weight: float,
+    z_loss: float = 0.0,
+) -> TokenLosses:
+    """Cross-entropy against teacher_weight * teacher's top-1 + (1 - teacher_weight) * label, a token.
 
-    Source: arXiv 2407.21075 section 2.2.2 (teacher_weight 0.9). `nll` is that of the label alone, to compare runs.
+    Source: arXiv 2407.21075 section 2.2.2 (teacher_weight 0.9). `nll` is that of the label alone, to compare
+    runs.
     """
+    teacher_labels = jnp.argmax(jnp.einsum("td,vd->tv", targets.teacher_hidden, teacher_embedding), axis=-1)
     normalizer = jax.nn.logsumexp(logits, axis=-1)
     nll = normalizer - _pick(logits, targets.labels)
-    teacher_nll = normalizer - _pick(logits, targets.teacher_labels)
+    teacher_nll = normalizer - _pick(logits, teacher_labels)
     loss = teacher_weight * teacher_nll + (1.0 - teacher_weight) * nll + z_loss * jnp.square(normalizer)
-    agreement = (jnp.argmax(logits, axis=-1) == targets.teacher_labels).astype(jnp.float32)
+    agreement = (jnp.argmax(logits, axis=-1) == teacher_labels).astype(jnp.float32)
     return loss, {"nll": nll, "teacher_agreement": agreement}
 
 
-def _pick(logits: Float[Array, "C V"], labels: Int[Array, " C"]) -> Float[Array, " C"]:
-    return jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
+def teacher_divergence(
+    logits: Float[Array, "C V"], targets: TeacherTargets, teacher_embedding: Float[Array, "V Dt"]
+) -> TokenLosses:
+    """KL(teacher || student) over the whole vocabulary, a token, in nats: what recovery adapters minimize."""
+    teacher_logits = jnp.einsum("td,vd->tv", targets.teacher_hidden, teacher_embedding)
+    teacher_log_probs = jax.nn.log_softmax(teacher_logits.astype(jnp.float32), axis=-1)
+    log_probs = jax.nn.log_softmax(logits, axis=-1)
+    divergence = jnp.sum(jnp.exp(teacher_log_probs) * (teacher_log_probs - log_probs), axis=-1)
+    return divergence, {"nll": -_pick(log_probs, targets.labels), "divergence": divergence}
+
+
+def _pick(values: Float[Array, "C V"], labels: Int[Array, " C"]) -> Float[Array, " C"]:
+    return jnp.take_along_axis(values, labels[:, None], axis=-1)[:, 0]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -79,24 +105,28 @@ def head_loss(
     hidden: Float[Array, "T D"],
     embedding: Float[Array, "V D"],
     targets: PyTree,
+    shared: PyTree,
     weights: Float[Array, " T"],
 ) -> LossSums:
-    """Sum token_loss(hidden @ embedding^T, targets) * weights over all tokens, a chunk at a time.
+    """Sum token_loss(hidden @ embedding^T, targets, shared) * weights over all tokens, a chunk at a time.
 
-    Shapes: every leaf of `targets` has a leading axis of T; T need not divide into chunks (the rest is padded with
-    weight zero). Only `value` carries a gradient, to `hidden` and `embedding`. Logits are float32.
+    Shapes: every leaf of `targets` has a leading axis of T; T need not divide into chunks (the rest is padded
+    with weight zero). Only `value` carries a gradient, and only to `hidden` and `embedding`. Logits are
+    float32.
     """
     sums, _ = jax.lax.scan(
-        lambda sums, chunk: (_add(sums, _chunk_sums(token_loss, embedding, chunk)), None),
-        _zero_sums(token_loss, hidden, embedding, targets),
+        lambda sums, chunk: (_add(sums, _chunk_sums(token_loss, embedding, shared, chunk)), None),
+        _zero_sums(token_loss, hidden, embedding, targets, shared),
         _chunks(hidden, targets, weights),
     )
     return sums
 
 
-def _forward(token_loss: TokenLoss, hidden: Array, embedding: Array, targets: PyTree, weights: Array) -> Any:
+def _forward(
+    token_loss: TokenLoss, hidden: Array, embedding: Array, targets: PyTree, shared: PyTree, weights: Array
+) -> tuple[LossSums, tuple[Array, Array]]:
     def value(hidden_chunk: Array, embedding: Array, rest: Any) -> tuple[Array, LossSums]:
-        sums = _chunk_sums(token_loss, embedding, (hidden_chunk, *rest))
+        sums = _chunk_sums(token_loss, embedding, shared, (hidden_chunk, *rest))
         return sums.value, sums
 
     def step(carry: tuple[LossSums, Array], chunk: Any) -> tuple[tuple[LossSums, Array], Array]:
@@ -105,23 +135,23 @@ def _forward(token_loss: TokenLoss, hidden: Array, embedding: Array, targets: Py
         gradients, chunk_sums = jax.grad(value, argnums=(0, 1), has_aux=True)(hidden_chunk, embedding, rest)
         return (_add(sums, chunk_sums), embedding_gradient + gradients[1]), gradients[0]
 
-    start = (_zero_sums(token_loss, hidden, embedding, targets), jnp.zeros_like(embedding))
+    start = (_zero_sums(token_loss, hidden, embedding, targets, shared), jnp.zeros_like(embedding))
     (sums, embedding_gradient), hidden_gradient = jax.lax.scan(step, start, _chunks(hidden, targets, weights))
     hidden_gradient = hidden_gradient.reshape(-1, hidden.shape[1])[: hidden.shape[0]]
     return sums, (hidden_gradient, embedding_gradient)
 
 
 def _backward(token_loss: TokenLoss, gradients: tuple[Array, Array], cotangent: LossSums) -> tuple[Any, ...]:
-    return gradients[0] * cotangent.value, gradients[1] * cotangent.value, None, None
+    return gradients[0] * cotangent.value, gradients[1] * cotangent.value, None, None, None
 
 
 head_loss.defvjp(_forward, _backward)
 
 
-def _chunk_sums(token_loss: TokenLoss, embedding: Array, chunk: Any) -> LossSums:
+def _chunk_sums(token_loss: TokenLoss, embedding: Array, shared: PyTree, chunk: Any) -> LossSums:
     hidden, targets, weights = chunk
     logits = jnp.einsum("td,vd->tv", hidden, embedding.astype(hidden.dtype)).astype(jnp.float32)
-    losses, metrics = token_loss(logits, targets)
+    losses, metrics = token_loss(logits, targets, shared)
     sums = {name: jnp.sum(value * weights) for name, value in metrics.items()}
     return LossSums(jnp.sum(losses * weights), jnp.sum(weights), jax.lax.stop_gradient(sums))
 
@@ -138,11 +168,15 @@ def _chunks(hidden: Array, targets: PyTree, weights: Array) -> Any:
     return jax.tree.map(split, (hidden, targets, weights))
 
 
-def _zero_sums(token_loss: TokenLoss, hidden: Array, embedding: Array, targets: PyTree) -> LossSums:
+def _zero_sums(
+    token_loss: TokenLoss, hidden: Array, embedding: Array, targets: PyTree, shared: PyTree
+) -> LossSums:
     first = jax.tree.map(lambda x: x[:1], (hidden, targets, jnp.ones(hidden.shape[0])))
-    shapes = jax.eval_shape(lambda: _chunk_sums(token_loss, embedding, first))
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    shapes = jax.eval_shape(lambda: _chunk_sums(token_loss, embedding, shared, first))
+    zeros: LossSums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return zeros
 
 
 def _add(left: LossSums, right: LossSums) -> LossSums:
-    return jax.tree.map(jnp.add, left, right)
+    total: LossSums = jax.tree.map(jnp.add, left, right)
+    return total

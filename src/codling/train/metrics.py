@@ -1,4 +1,4 @@
-"""Metrics of a stage, written as they come: `metrics.jsonl` for programs, TensorBoard event files for people."""
+"""Metrics of a stage, written as they come: `metrics.jsonl` for programs, TensorBoard files for people."""
 
 import json
 from pathlib import Path

@@ -1,7 +1,7 @@
 """The optimizer of a stage."""
 
 import jax
-import optax
+import optax  # type: ignore[import-untyped]
 from jaxtyping import PyTree
 
 from codling.config import config

@@ -2,7 +2,7 @@
 
 import enum
 
-import optax
+import optax  # type: ignore[import-untyped]
 import pydantic
 
 from codling.config import config

@@ -4,7 +4,7 @@ from typing import Generic, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
-import optax
+import optax  # type: ignore[import-untyped]
 from jaxtyping import Array, Int, PyTree
 
 P = TypeVar("P")
@@ -20,4 +20,4 @@ class TrainState(eqx.Module, Generic[P]):
 
 def init_state(params: P, optimizer: optax.GradientTransformation) -> TrainState[P]:
     """The state before the first step."""
-    return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))  # type: ignore[arg-type]
+    return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))

@@ -1,7 +1,7 @@
 """One training step: gradients of each device's rows, summed over devices, and one update.
 
-The loss of a batch is the sum over all its tokens divided by the sum of their weights, whatever device they are on:
-never a mean of the devices' means, which would weigh tokens by how many share their device.
+The loss of a batch is the sum over all its tokens divided by the sum of their weights, whatever device they
+are on: never a mean of the devices' means, which would weigh tokens by how many share their device.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-import optax
+import optax  # type: ignore[import-untyped]
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
@@ -49,15 +49,15 @@ def build_step(loss_fn: LossFunction[P], optimizer: optax.GradientTransformation
             return sums.value, sums
 
         gradients, sums = jax.grad(value, has_aux=True)(params)
-        return jax.lax.psum((gradients, sums), DATA_AXIS)
+        return jax.lax.psum((gradients, sums), DATA_AXIS)  # type: ignore[no-untyped-call]
 
-    rows, everywhere = PartitionSpec(DATA_AXIS), PartitionSpec()
+    rows, everywhere = PartitionSpec(DATA_AXIS), PartitionSpec()  # type: ignore[no-untyped-call]
     sharded = jax.shard_map(
         local_gradients,
         mesh=mesh,
         in_specs=(everywhere, everywhere, rows, everywhere),
         out_specs=everywhere,
-        check_vma=False,  # the custom gradient of the head does not carry the annotations that the check wants
+        check_vma=False,  # the custom gradient of the head has not the annotations that the check wants
     )
 
     def step(
@@ -68,8 +68,8 @@ def build_step(loss_fn: LossFunction[P], optimizer: optax.GradientTransformation
         norm = optax.global_norm(gradients)
         loss = sums.value / sums.weight
         is_finite = jnp.isfinite(norm) & jnp.isfinite(loss)
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)  # type: ignore[arg-type]
-        updated = TrainState(optax.apply_updates(state.params, updates), optimizer_state, state.step + 1)  # type: ignore[arg-type]
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
+        updated = TrainState(optax.apply_updates(state.params, updates), optimizer_state, state.step + 1)
         kept = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), updated, state)
         metrics = {name: total / sums.weight for name, total in sums.metrics.items()}
         return kept, StepMetrics(loss, norm, is_finite, sums.weight, metrics)

@@ -1,0 +1,1 @@
+"""Measuring: nothing here trains."""

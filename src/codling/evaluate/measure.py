@@ -1,0 +1,129 @@
+"""The evaluation stage: what the finished bundles can do, read back from their files as users run them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import PRNGKeyArray
+
+from codling.artifact.bundle import NO_ADAPTER, load_bundle
+from codling.artifact.stage import Inputs
+from codling.artifact.workspace import Workspace
+from codling.config import config
+from codling.data.prepare import open_corpus
+from codling.evaluate.answers import greedy_answers
+from codling.evaluate.heldout import heldout_figures
+from codling.model.transformer import Transformer
+from codling.posttrain.conversations import ConversationsConfig, build_skill, read_examples
+from codling.skills.skill import Answer, mean_score
+from codling.tokenizer.assistant_turn import parse_assistant
+from codling.tokenizer.chat_template import encode_chat
+from codling.tokenizer.encode import Tokenizer
+
+MEASUREMENTS_FILE = "measurements.json"
+"""Everything measured, with the answers that were scored."""
+
+
+@config
+class MeasureConfig:
+    """How much is measured."""
+
+    conversations: ConversationsConfig
+    """The held-out conversations."""
+    story_beginnings: tuple[str, ...]
+    """Plain text that each model goes on with, to be read by people."""
+    max_answer_tokens: int = 64
+    max_story_tokens: int = 120
+    sequence_length_tokens: int = 256
+    rows_per_kind: int = 32
+    """Held-out rows of each kind of text."""
+
+
+def run_measure(config: MeasureConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray) -> dict[str, Any]:
+    """Measure server and device. Inputs: server, device (bundles), tokens, conversations."""
+    bundles = {
+        "server": load_bundle(inputs["server"].path),
+        "device": load_bundle(inputs["device"].path),
+        "device_without_adapter": load_bundle(inputs["device"].path, NO_ADAPTER),
+    }
+    corpora = [open_corpus(inputs["tokens"].path), open_corpus(inputs["conversations"].path)]
+    examples = inputs["conversations"].path / "heldout"
+    detail: dict[str, Any] = {}
+    with out.progress(len(bundles)) as progress:
+        for done, (name, bundle) in enumerate(bundles.items(), start=1):
+            detail[name] = {
+                "heldout": heldout_figures(
+                    bundle.model,
+                    corpora,
+                    row_length_tokens=config.sequence_length_tokens,
+                    rows_per_kind=config.rows_per_kind,
+                ),
+                "skills": {
+                    skill: _skill_figures(config, skill, bundle.model, bundle.tokenizer, examples)
+                    for skill in config.conversations.num_train_by_skill
+                },
+                "stories": _stories(config, bundle.model, bundle.tokenizer),
+                "identity": bundle.identity,
+            }
+            progress.update(done)
+    (out.path / MEASUREMENTS_FILE).write_text(json.dumps(detail, indent=1, ensure_ascii=False), encoding="utf-8")
+    return {
+        name: {
+            "heldout": values["heldout"],
+            "skills_exact": {skill: figures["exact"] for skill, figures in values["skills"].items()},
+        }
+        for name, values in detail.items()
+    }
+
+
+def _skill_figures(
+    config: MeasureConfig, name: str, model: Transformer, tokenizer: Tokenizer, folder: Path
+) -> dict[str, Any]:
+    skill = build_skill(name, config.conversations)
+    examples = read_examples(folder / f"{name}.jsonl")
+    prompts = [
+        encode_chat(tokenizer, example.prompt, example.tools or None, add_generation_prompt=True).ids
+        for example in examples
+    ]
+    turns = [parse_assistant(tokenizer, ids) for ids in greedy_answers(model, prompts, config.max_answer_tokens)]
+    answers = [
+        Answer(
+            turn.content,
+            tuple({"name": call.name, "arguments": call.arguments} for call in turn.tool_calls)
+            # A call that cannot be read is a call all the same, and a wrong one.
+            + tuple({"name": "", "arguments": call.text} for call in turn.malformed_calls),
+        )
+        for turn in turns
+    ]
+    score = mean_score(skill, answers, examples)
+    categories = sorted({example.category for example in examples})
+    by_category = {}
+    for category in categories:
+        chosen = [index for index, example in enumerate(examples) if example.category == category]
+        part = mean_score(skill, [answers[index] for index in chosen], [examples[index] for index in chosen])
+        by_category[category] = {"exact": part.exact, "num_examples": part.num_examples}
+    return {
+        "exact": score.exact,
+        "partial": score.partial,
+        "num_examples": score.num_examples,
+        "by_category": by_category,
+        "answers": [
+            {
+                "request": example.request,
+                "expected": example.target._asdict(),
+                "answer": answer._asdict(),
+                "exact": skill.score(answer, example).exact,
+                "category": example.category,
+            }
+            for example, answer in zip(examples, answers, strict=True)
+        ],
+    }
+
+
+def _stories(config: MeasureConfig, model: Transformer, tokenizer: Tokenizer) -> list[dict[str, str]]:
+    prompts = [[tokenizer.bos_id, *tokenizer.encode(text)] for text in config.story_beginnings]
+    answers = greedy_answers(model, prompts, config.max_story_tokens)
+    return [
+        {"beginning": beginning, "continuation": tokenizer.decode(answer)}
+        for beginning, answer in zip(config.story_beginnings, answers, strict=True)
+    ]

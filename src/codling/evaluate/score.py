@@ -1,0 +1,99 @@
+"""How well a model predicts text: the negative log-likelihood of every token."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int32
+
+from codling.data.loader import Batch
+from codling.data.pack import PackedRows
+from codling.data.loader import iterate_once, stack_rows
+from codling.model.transformer import Transformer
+
+
+class TextScore(NamedTuple):
+    """The likelihood of a stretch of text."""
+
+    nll_per_token: float
+    """Mean negative log-likelihood, in nats."""
+    bits_per_byte: float
+    """Of the UTF-8 text: comparable between tokenizers."""
+    tokens: int
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nll_per_token)."""
+        return math.exp(self.nll_per_token)
+
+
+@eqx.filter_jit
+def token_nll(model: Transformer, batch: Batch) -> Float[Array, "B T"]:
+    """-log p of each target given what precedes it in its document; logits are alive for one row at a time."""
+    tokens, positions, segment_ids = (jnp.asarray(x) for x in (batch.tokens, batch.positions, batch.segment_ids))
+    hidden = model(tokens, positions, segment_ids, rope_theta=model.config.rope_theta)
+
+    def row_nll(row: tuple[Array, Array]) -> Array:
+        row_hidden, targets = row
+        logits = model.logits(row_hidden).astype(jnp.float32)
+        picked = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
+        return jax.nn.logsumexp(logits, axis=-1) - picked
+
+    return jax.lax.map(row_nll, (hidden, jnp.asarray(batch.targets)))
+
+
+def score_batches(
+    model: Transformer, batches: Iterable[Batch], lengths_bytes: Int32[np.ndarray, " V"]
+) -> TextScore:
+    """Score every target with a loss weight."""
+    nll = num_tokens = num_bytes = 0.0
+    for batch in batches:
+        weights = np.asarray(batch.loss_weights, np.float64)
+        nll += float((np.asarray(token_nll(model, batch), np.float64) * weights).sum())
+        num_tokens += float(weights.sum())
+        num_bytes += float((lengths_bytes[batch.targets] * weights).sum())
+    return TextScore(nll / num_tokens, nll / math.log(2) / num_bytes, int(num_tokens))
+
+
+def first_rows(rows: PackedRows, num_rows: int, batch_size_rows: int) -> Iterable[Batch]:
+    """The first rows of an epoch in batches; all of them where there are fewer."""
+    if num_rows >= rows.rows_per_epoch:
+        return iterate_once(rows, batch_size_rows)
+    count = max(1, num_rows // batch_size_rows)
+    return (
+        stack_rows([rows[batch * batch_size_rows + row] for row in range(batch_size_rows)]) for batch in range(count)
+    )
+
+
+def score_kinds(
+    model: Transformer,
+    rows_by_kind: Mapping[str, PackedRows],
+    lengths_bytes: Int32[np.ndarray, " V"],
+    *,
+    rows_per_kind: int,
+    batch_size_rows: int,
+) -> dict[str, TextScore]:
+    """Score the first rows of each kind."""
+    return {
+        kind: score_batches(model, first_rows(rows, rows_per_kind, batch_size_rows), lengths_bytes)
+        for kind, rows in rows_by_kind.items()
+    }
+
+
+def nll_by_position(
+    model: Transformer, batches: Iterable[Batch], bounds_tokens: tuple[int, ...]
+) -> dict[str, float]:
+    """Mean negative log-likelihood of the targets at positions [bounds[i], bounds[i + 1])."""
+    sums, counts = np.zeros(len(bounds_tokens) - 1), np.zeros(len(bounds_tokens) - 1)
+    for batch in batches:
+        nll = np.asarray(token_nll(model, batch), np.float64)
+        for index, (low, high) in enumerate(zip(bounds_tokens[:-1], bounds_tokens[1:], strict=True)):
+            chosen = (batch.positions >= low) & (batch.positions < high) & (batch.loss_weights > 0)
+            sums[index] += nll[chosen].sum()
+            counts[index] += chosen.sum()
+    names = [f"{low}-{high}" for low, high in zip(bounds_tokens[:-1], bounds_tokens[1:], strict=True)]
+    return {name: float(total / count) for name, total, count in zip(names, sums, counts, strict=True) if count}

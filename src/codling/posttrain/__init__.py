@@ -1,0 +1,1 @@
+"""Post-training stages: conversations and supervised fine-tuning."""

@@ -1,0 +1,1 @@
+"""Pre-training stages, in the order of the recipe: core, pruning, distillation, continued, context-lengthening."""

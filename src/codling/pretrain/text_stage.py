@@ -1,0 +1,74 @@
+"""What all pre-training stages share: mixed rows in, a trained model out, measured on held-out text before and after."""
+
+from functools import partial
+from typing import Any
+
+import jax
+from jaxtyping import PRNGKeyArray, PyTree
+
+from codling.artifact.model_files import save_model
+from codling.artifact.stage import Inputs
+from codling.artifact.workspace import Workspace
+from codling.config import config
+from codling.data.loader import Batch, build_loader
+from codling.data.mixture import MixtureWeights
+from codling.data.prepare import open_corpus, training_rows
+from codling.evaluate.heldout import heldout_figures
+from codling.model.transformer import Transformer
+from codling.train.loop import LoopConfig, train
+from codling.train.loss import LossSums
+from codling.train.objective import next_token
+from codling.train.seed import seed_from
+
+
+@config
+class TextStageConfig:
+    """What a pre-training stage reads, and for how long."""
+
+    loop: LoopConfig
+    sequence_length_tokens: int
+    """Length of a row; documents are packed into rows and never attend across each other."""
+    mixture: MixtureWeights
+    """Share of the tokens by kind of text."""
+    heldout_rows_per_kind: int = 24
+    """Rows of each kind that the held-out loss is measured on, before and after."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that the stage trains on."""
+        return self.loop.num_steps * self.loop.batch_size_rows * self.sequence_length_tokens
+
+
+def next_token_loss(model: Transformer, frozen: PyTree, batch: Batch, key: PRNGKeyArray) -> LossSums:
+    """The plain objective: every parameter trains, nothing is frozen."""
+    return next_token(model, batch)
+
+
+def train_on_text(
+    config: TextStageConfig,
+    model: Transformer,
+    inputs: Inputs,
+    out: Workspace,
+    key: PRNGKeyArray,
+    *,
+    loss_fn: Any = next_token_loss,
+    frozen: PyTree = None,
+) -> dict[str, Any]:
+    """Train `model` on the tokens artifact among the inputs, save it, and return the stage's headline figures."""
+    corpus = open_corpus(inputs["tokens"].path)
+    length = config.sequence_length_tokens
+    rows = training_rows([corpus], config.mixture, row_length_tokens=length, seed=seed_from(key))
+    measure = partial(
+        heldout_figures, corpora=[corpus], row_length_tokens=length, rows_per_kind=config.heldout_rows_per_kind
+    )
+    before = measure(model)
+    with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows) as loader:
+        for record in train(config.loop, loss_fn, model, frozen, loader, out, key):
+            model = record.params
+    model = jax.device_put(model, jax.devices()[0])
+    save_model(out.path, model, tokenizer_sha256=corpus.tokenizer.sha256)
+    return {
+        "num_tokens": config.num_tokens,
+        "heldout_before": before,
+        "heldout_after": measure(model),
+    }
