@@ -1,10 +1,10 @@
-"""The first two stages: a tokenizer from the corpus, and the corpus in that tokenizer's tokens.
+"""A tokenizer from corpus and conversations, and both in that tokenizer's tokens.
 
     tokenizer artifact:  tokenizer.model
-    tokens artifact:     tokenizer.model, token_bytes.npy, train/<kind>/, heldout/<kind>/
+    tokens artifact:     tokenizer.model, train/<kind>/, heldout/<kind>/ (a kind of text, or a skill)
 """
 
-from collections.abc import Sequence
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +17,16 @@ from codling.config import config
 from codling.data.mixture import MixtureWeights
 from codling.data.pack import PackedRows
 from codling.data.sources import CorpusConfig, Split, load_corpus
-from codling.data.tokens import TokenizedDocuments, load_tokens, save_tokens, tokenize_documents
-from codling.errors import UserError
+from codling.data.tokens import (
+    TokenizedDocuments,
+    join_documents,
+    load_tokens,
+    save_tokens,
+    tokenize_documents,
+)
+from codling.skills.example_files import read_examples
+from codling.skills.skill import Example
+from codling.tokenizer.chat_template import EncodedChat, encode_chat
 from codling.tokenizer.encode import MODEL_FILE, Tokenizer
 from codling.tokenizer.special_tokens import SPECIAL_TOKENS
 from codling.tokenizer.train import TokenizerConfig, train_tokenizer
@@ -43,10 +51,16 @@ class TokensStageConfig:
 
 
 def run_tokenizer(config: TokenizerStageConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray) -> dict[str, Any]:
-    """Learn the vocabulary from the training text of all kinds."""
+    """Learn the vocabulary from the training text of all kinds and skills. Inputs: conversations."""
     documents = [text for texts in load_corpus(config.corpus, "train").values() for text in texts]
+    spoken = [
+        json.dumps(message.get("tool_calls") or message["content"], ensure_ascii=False, separators=(",", ":"))
+        for examples in load_conversations(inputs["conversations"].path, "train").values()
+        for example in examples
+        for message in example.messages
+    ]
     with out.progress(1) as progress:
-        model = train_tokenizer(documents, config.tokenizer)
+        model = train_tokenizer([*documents, *spoken], config.tokenizer)
         progress.update(1)
     (out.path / MODEL_FILE).write_bytes(model)
     tokenizer = Tokenizer.from_bytes(model)
@@ -60,71 +74,81 @@ def run_tokenizer(config: TokenizerStageConfig, inputs: Inputs, out: Workspace, 
 
 
 def run_tokens(config: TokensStageConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray) -> dict[str, Any]:
-    """Encode both splits of every kind."""
+    """Encode both splits of every kind and skill. Inputs: tokenizer, conversations."""
     tokenizer = Tokenizer.load(inputs["tokenizer"].path)
-    corpora: dict[Split, dict[str, list[str]]] = {"train": load_corpus(config.corpus, "train")}
-    corpora["heldout"] = load_corpus(config.corpus, "heldout")
     num_tokens: dict[str, dict[str, int]] = {}
-    with out.progress(sum(len(kinds) for kinds in corpora.values())) as progress:
-        done = 0
-        for split, texts_by_kind in corpora.items():
-            for kind, texts in texts_by_kind.items():
-                documents = tokenize_documents(texts, tokenizer.encode_document)
+    splits: tuple[Split, ...] = ("train", "heldout")
+    with out.progress(len(splits)) as progress:
+        for done, split in enumerate(splits, start=1):
+            encoded = {
+                kind: tokenize_documents(texts, tokenizer.encode_document)
+                for kind, texts in load_corpus(config.corpus, split).items()
+            }
+            for skill, examples in load_conversations(inputs["conversations"].path, split).items():
+                chats = [encode_chat(tokenizer, example.messages, example.tools or None) for example in examples]
+                # A held-out conversation is judged on its answer alone, as its last turn is what a model is asked for.
+                masks = [_last_turn(chat) if split == "heldout" else chat.loss_mask for chat in chats]
+                encoded[skill] = join_documents([chat.ids for chat in chats], masks)
+            for kind, documents in encoded.items():
                 save_tokens(out.path / split / kind, documents)
                 num_tokens.setdefault(kind, {})[split] = len(documents.tokens)
-                progress.update(done := done + 1)
+            progress.update(done)
     (out.path / MODEL_FILE).write_bytes(tokenizer.model)
     return {"num_tokens": num_tokens, "tokenizer_sha256": tokenizer.sha256}
+
+
+def load_conversations(directory: Path, split: Split) -> dict[str, list[Example]]:
+    """The examples of every skill in a conversations artifact."""
+    return {path.stem: read_examples(path) for path in sorted((directory / split).glob("*.jsonl"))}
+
+
+def _last_turn(chat: EncodedChat) -> list[bool]:
+    last_not_own = max((index for index, is_own in enumerate(chat.loss_mask) if not is_own), default=-1)
+    return [is_own and index > last_not_own for index, is_own in enumerate(chat.loss_mask)]
 
 
 class Corpus(NamedTuple):
     """A tokens artifact, opened."""
 
-    path: Path
     tokenizer: Tokenizer
-
-    def kinds(self) -> list[str]:
-        """The kinds of text it holds."""
-        return sorted(folder.name for folder in (self.path / "train").iterdir())
-
-    def documents(self, split: Split, kind: str) -> TokenizedDocuments:
-        """One kind's documents, mapped from disk. Errors: `UserError` for a kind that it does not hold."""
-        if kind not in self.kinds():
-            raise UserError(f"no tokens of kind '{kind}'; the corpus holds {', '.join(self.kinds())}")
-        return load_tokens(self.path / split / kind)
-
-    def rows(self, split: Split, kind: str, *, row_length_tokens: int, seed: int) -> PackedRows:
-        """One kind's documents packed into rows; conversations are never cut, text is."""
-        documents = self.documents(split, kind)
-        return PackedRows(
-            documents, row_length_tokens=row_length_tokens, seed=seed, split_documents=documents.loss_mask is None
-        )
-
+    train: dict[str, TokenizedDocuments]
+    heldout: dict[str, TokenizedDocuments]
 
     @property
-    def is_conversations(self) -> bool:
-        """Whether its documents are conversations, of which only the assistant's tokens are learned."""
-        return self.documents("train", self.kinds()[0]).loss_mask is not None
+    def text_kinds(self) -> list[str]:
+        """The kinds of plain text that it holds."""
+        return [kind for kind, documents in self.train.items() if documents.loss_mask is None]
+
+    @property
+    def skills(self) -> list[str]:
+        """The skills whose conversations it holds; only the assistant's tokens of these are learned."""
+        return [kind for kind, documents in self.train.items() if documents.loss_mask is not None]
+
+    def training_rows(self, mixture: MixtureWeights, *, row_length_tokens: int, seed: int) -> dict[str, PackedRows]:
+        """Rows of every kind that the mixture names. Errors: `UserError` for a kind that is not here."""
+        mixture.check_kinds(self.train)
+        return {kind: _pack(self.train[kind], row_length_tokens, seed) for kind in mixture.share_by_kind}
+
+    def heldout_rows(self, kind: str, *, row_length_tokens: int) -> PackedRows:
+        """Held-out rows of one kind: the same for every stage. Errors: `UserError` for a kind that is not here."""
+        MixtureWeights(share_by_kind={kind: 1.0}).check_kinds(self.heldout)
+        return _pack(self.heldout[kind], row_length_tokens, seed=0)
 
 
-def training_rows(
-    corpora: Sequence[Corpus], mixture: MixtureWeights, *, row_length_tokens: int, seed: int
-) -> dict[str, PackedRows]:
-    """Rows of every kind that the mixture names, from whichever corpus holds it.
-
-    Errors: `UserError` for a kind that none of them holds.
-    """
-    by_kind = {kind: corpus for corpus in corpora for kind in corpus.kinds()}
-    mixture.check_kinds(by_kind)
-    return {
-        kind: by_kind[kind].rows("train", kind, row_length_tokens=row_length_tokens, seed=seed)
-        for kind in mixture.share_by_kind
-    }
+def _pack(documents: TokenizedDocuments, row_length_tokens: int, seed: int) -> PackedRows:
+    """Text is cut at the end of a row and goes on in the next; a conversation stays whole."""
+    return PackedRows(
+        documents, row_length_tokens=row_length_tokens, seed=seed, split_documents=documents.loss_mask is None
+    )
 
 
-def open_corpus(path: Path) -> Corpus:
-    """Open what `run_tokens` (or the conversations stage) wrote."""
-    return Corpus(path, Tokenizer.load(path))
+def open_corpus(directory: Path) -> Corpus:
+    """Open what `run_tokens` wrote; the arrays are mapped from disk."""
+    splits = [
+        {folder.name: load_tokens(folder) for folder in sorted((directory / split).iterdir())}
+        for split in ("train", "heldout")
+    ]
+    return Corpus(Tokenizer.load(directory), *splits)
 
 
 def token_lengths_bytes(tokenizer: Tokenizer) -> Int32[np.ndarray, " V"]:

@@ -4,37 +4,31 @@ from collections.abc import Sequence
 from typing import Any
 
 from codling.data.prepare import Corpus, token_lengths_bytes
-from codling.evaluate.score import score_kinds
+from codling.evaluate.score import TextScore, first_rows, score_batches
 from codling.model.transformer import Transformer
 
 HELDOUT_BATCH_ROWS = 8
-HELDOUT_SEED = 0
-"""The held-out rows are the same for every stage."""
 
 
 def heldout_figures(
-    model: Transformer, corpora: Sequence[Corpus], *, row_length_tokens: int, rows_per_kind: int
+    model: Transformer, corpus: Corpus, *, row_length_tokens: int, rows_per_kind: int, with_skills: bool = False
 ) -> dict[str, Any]:
-    """Loss a token by kind of text or skill; `nll` is the mean over kinds of text, `nll_skills` over skills."""
-    figures: dict[str, Any] = {"nll_by_kind": {}}
-    for corpus in corpora:
-        rows = {
-            kind: corpus.rows("heldout", kind, row_length_tokens=row_length_tokens, seed=HELDOUT_SEED)
-            for kind in corpus.kinds()
-        }
-        scores = score_kinds(
-            model,
-            rows,
-            token_lengths_bytes(corpus.tokenizer),
-            rows_per_kind=rows_per_kind,
-            batch_size_rows=HELDOUT_BATCH_ROWS,
-        )
-        by_kind = {kind: score.nll_per_token for kind, score in scores.items()}
-        figures["nll_by_kind"] |= by_kind
-        mean = sum(by_kind.values()) / len(by_kind)
-        if corpus.is_conversations:
-            figures["nll_skills"] = mean
-        else:
-            figures["nll"] = mean
-            figures["bits_per_byte"] = sum(score.bits_per_byte for score in scores.values()) / len(scores)
-    return figures
+    """Loss a token by kind; `nll` and `bits_per_byte` are means over the kinds of text, `nll_skills` over skills."""
+
+    def score(kind: str) -> TextScore:
+        rows = corpus.heldout_rows(kind, row_length_tokens=row_length_tokens)
+        lengths_bytes = token_lengths_bytes(corpus.tokenizer)
+        return score_batches(model, first_rows(rows, rows_per_kind, HELDOUT_BATCH_ROWS), lengths_bytes)
+
+    text = {kind: score(kind) for kind in corpus.text_kinds}
+    skills = {kind: score(kind) for kind in corpus.skills} if with_skills else {}
+    figures = {
+        "nll": _mean([part.nll_per_token for part in text.values()]),
+        "bits_per_byte": _mean([part.bits_per_byte for part in text.values()]),
+        "nll_by_kind": {kind: part.nll_per_token for kind, part in (text | skills).items()},
+    }
+    return figures | ({"nll_skills": _mean([part.nll_per_token for part in skills.values()])} if skills else {})
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

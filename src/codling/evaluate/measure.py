@@ -14,7 +14,8 @@ from codling.data.prepare import open_corpus
 from codling.evaluate.answers import greedy_answers
 from codling.evaluate.heldout import heldout_figures
 from codling.model.transformer import Transformer
-from codling.posttrain.conversations import ConversationsConfig, build_skill, read_examples
+from codling.posttrain.conversations import ConversationsConfig, build_skill
+from codling.skills.example_files import read_examples
 from codling.skills.skill import Answer, mean_score
 from codling.tokenizer.assistant_turn import parse_assistant
 from codling.tokenizer.chat_template import encode_chat
@@ -46,7 +47,7 @@ def run_measure(config: MeasureConfig, inputs: Inputs, out: Workspace, key: PRNG
         "device": load_bundle(inputs["device"].path),
         "device_without_adapter": load_bundle(inputs["device"].path, NO_ADAPTER),
     }
-    corpora = [open_corpus(inputs["tokens"].path), open_corpus(inputs["conversations"].path)]
+    corpus = open_corpus(inputs["tokens"].path)
     examples = inputs["conversations"].path / "heldout"
     detail: dict[str, Any] = {}
     with out.progress(len(bundles)) as progress:
@@ -54,9 +55,10 @@ def run_measure(config: MeasureConfig, inputs: Inputs, out: Workspace, key: PRNG
             detail[name] = {
                 "heldout": heldout_figures(
                     bundle.model,
-                    corpora,
+                    corpus,
                     row_length_tokens=config.sequence_length_tokens,
                     rows_per_kind=config.rows_per_kind,
+                    with_skills=True,
                 ),
                 "skills": {
                     skill: _skill_figures(config, skill, bundle.model, bundle.tokenizer, examples)

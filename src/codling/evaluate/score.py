@@ -1,7 +1,7 @@
 """How well a model predicts text: the negative log-likelihood of every token."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int32
 
-from codling.data.loader import Batch
+from codling.data.loader import Batch, iterate_once, stack_rows
 from codling.data.pack import PackedRows
-from codling.data.loader import iterate_once, stack_rows
 from codling.model.transformer import Transformer
 
 
@@ -67,21 +66,6 @@ def first_rows(rows: PackedRows, num_rows: int, batch_size_rows: int) -> Iterabl
     return (
         stack_rows([rows[batch * batch_size_rows + row] for row in range(batch_size_rows)]) for batch in range(count)
     )
-
-
-def score_kinds(
-    model: Transformer,
-    rows_by_kind: Mapping[str, PackedRows],
-    lengths_bytes: Int32[np.ndarray, " V"],
-    *,
-    rows_per_kind: int,
-    batch_size_rows: int,
-) -> dict[str, TextScore]:
-    """Score the first rows of each kind."""
-    return {
-        kind: score_batches(model, first_rows(rows, rows_per_kind, batch_size_rows), lengths_bytes)
-        for kind, rows in rows_by_kind.items()
-    }
 
 
 def nll_by_position(

@@ -7,7 +7,7 @@ program for both.
 
 import abc
 import math
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -27,8 +27,11 @@ class Context(eqx.Module):
 
     @abc.abstractmethod
     def attend(
-        self, queries: Float[Array, "B T N H"], keys: Float[Array, "B T K H"], values: Float[Array, "B T K H"]
-    ) -> tuple[Float[Array, "B T N H"], Self]:
+        self: C,
+        queries: Float[Array, "B T N H"],
+        keys: Float[Array, "B T K H"],
+        values: Float[Array, "B T K H"],
+    ) -> tuple[Float[Array, "B T N H"], C]:
         """Add the new keys and values; attend to all that is visible. The context comes back grown."""
 
 

@@ -49,7 +49,8 @@ _TINY: dict[str, Any] = {"num_kv_heads": 2, "head_dim": 32, "context_length_toke
 SIZES: dict[str, ModelConfig] = {
     # The pair of the quickstart: what two cores can train in minutes. Ours.
     "quickstart_server": ModelConfig(
-        vocab_size=2048, model_dim=192, ffn_dim=512, num_layers=4, num_query_heads=6, **_TINY
+        vocab_size=2048, model_dim=192, ffn_dim=512, num_layers=4, num_query_heads=4, num_kv_heads=2, head_dim=48,
+        context_length_tokens=256,
     ),
     "quickstart_device_parent": ModelConfig(
         vocab_size=2048, model_dim=128, ffn_dim=512, num_layers=4, num_query_heads=4, **_TINY

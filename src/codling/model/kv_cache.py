@@ -1,7 +1,5 @@
 """Keys and values of the tokens seen so far, so that generation computes each token once."""
 
-from typing import Self
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -24,14 +22,14 @@ class KVCache(Context):
 
     def attend(
         self, queries: Float[Array, "B T N H"], keys: Float[Array, "B T K H"], values: Float[Array, "B T K H"]
-    ) -> tuple[Float[Array, "B T N H"], Self]:
+    ) -> tuple[Float[Array, "B T N H"], "KVCache"]:
         """Write the new keys and values at each row's own position; see every slot up to one's own."""
         all_keys = _write(self.keys, keys, self.positions)
         all_values = _write(self.values, values, self.positions)
         slots = jnp.arange(self.keys.shape[1])[None, None, :]
         own_positions = self.positions[:, None] + jnp.arange(keys.shape[1])[None, :]
         attended = attend_masked(queries, all_keys, all_values, slots <= own_positions[:, :, None])
-        return attended, type(self)(all_keys, all_values, self.positions)
+        return attended, KVCache(all_keys, all_values, self.positions)
 
 
 def empty_cache(config: ModelConfig, batch_size: int, num_slots: int, dtype: jnp.dtype) -> KVCache:

@@ -6,8 +6,6 @@ Rows and key/value heads are taken one after the other, so that a head's operand
 on a CPU this ran 2 to 3 times as fast as one large batched product (`bench/results/LOG.md`).
 """
 
-from typing import Self
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -24,7 +22,7 @@ class PackedRows(Context):
 
     def attend(
         self, queries: Float[Array, "B T N H"], keys: Float[Array, "B T K H"], values: Float[Array, "B T K H"]
-    ) -> tuple[Float[Array, "B T N H"], Self]:
+    ) -> tuple[Float[Array, "B T N H"], "PackedRows"]:
         """Attend within the rows; nothing is remembered, as the rows are complete."""
         batch, length, num_queries, head_dim = queries.shape
         num_kv = keys.shape[2]

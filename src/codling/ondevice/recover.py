@@ -19,7 +19,7 @@ from codling.artifact.workspace import Workspace
 from codling.config import config
 from codling.data.loader import Batch, build_loader
 from codling.data.mixture import MixtureWeights
-from codling.data.prepare import open_corpus, training_rows
+from codling.data.prepare import open_corpus
 from codling.evaluate.heldout import heldout_figures
 from codling.model.transformer import Transformer
 from codling.train.loop import LoopConfig, train
@@ -44,14 +44,18 @@ class RecoverConfig:
 
 
 def run_recover(config: RecoverConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray) -> dict[str, Any]:
-    """Train the adapter. Inputs: model (palettized), teacher (uncompressed), tokens, conversations."""
+    """Train the adapter. Inputs: model (palettized), teacher (uncompressed), tokens."""
     base_path = inputs["model"].path
     base, teacher = load_model(base_path), load_model(inputs["teacher"].path)
-    corpora = [open_corpus(inputs["tokens"].path), open_corpus(inputs["conversations"].path)]
+    corpus = open_corpus(inputs["tokens"].path)
     length = config.sequence_length_tokens
-    rows = training_rows(corpora, config.mixture, row_length_tokens=length, seed=seed_from(key))
+    rows = corpus.training_rows(config.mixture, row_length_tokens=length, seed=seed_from(key))
     measure = partial(
-        heldout_figures, corpora=corpora, row_length_tokens=length, rows_per_kind=config.heldout_rows_per_kind
+        heldout_figures,
+        corpus=corpus,
+        row_length_tokens=length,
+        rows_per_kind=config.heldout_rows_per_kind,
+        with_skills=True,
     )
     adapted = attach_residual(base, teacher, config.rank)
     figures = {"dense": measure(teacher), "palettized": measure(base), "adapter_start": measure(merge(adapted))}

@@ -1,10 +1,10 @@
-"""The conversations that fine-tuning reads: drawn from the skills, encoded, with the assistant's tokens marked.
+"""The conversations that fine-tuning reads and that models are judged on, drawn from the skills.
 
-    conversations artifact:  tokenizer.model, train/<skill>/, heldout/<skill>/, heldout/<skill>.jsonl
+    conversations artifact:  train/<skill>.jsonl, heldout/<skill>.jsonl
+
+They come first in a recipe: the tokenizer learns from their text too, or it would spell tool calls letter by letter.
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
 from jaxtyping import PRNGKeyArray
@@ -13,15 +13,13 @@ from codling.artifact.stage import Inputs
 from codling.artifact.workspace import Workspace
 from codling.config import config
 from codling.data.sources import CorpusConfig, SourceConfig, load_requests, load_source
-from codling.data.tokens import join_documents, save_tokens
 from codling.errors import UserError
+from codling.skills.example_files import write_examples
 from codling.skills.intents import ASSISTANT_INTENTS, Intents
 from codling.skills.proofread import Proofread
-from codling.skills.skill import Example, Skill
+from codling.skills.skill import Skill
 from codling.skills.story_answers import StoryAnswers
 from codling.skills.tool_calls import ToolCalls
-from codling.tokenizer.chat_template import EncodedChat, encode_chat
-from codling.tokenizer.encode import MODEL_FILE, Tokenizer
 
 STORIES = SourceConfig(kind="stories")
 
@@ -45,7 +43,9 @@ def build_skill(name: str, config: ConversationsConfig) -> Skill:
     stories = {split: load_source(STORIES, split) for split in ("train", "heldout")}
     makers = {
         "tool_calls": lambda: ToolCalls(),
-        "intents": lambda: Intents(load_requests("train"), load_requests("test"), config.intents),
+        "intents": lambda: Intents(
+            [*load_requests("train"), *load_requests("val")], load_requests("test"), config.intents
+        ),
         "story_answers": lambda: StoryAnswers(stories["train"], stories["heldout"]),
         "proofread": lambda: Proofread(stories["train"], stories["heldout"]),
     }
@@ -55,45 +55,19 @@ def build_skill(name: str, config: ConversationsConfig) -> Skill:
 
 
 def run_conversations(config: ConversationsConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray) -> dict[str, Any]:
-    """Draw and encode the conversations. Inputs: tokenizer."""
-    tokenizer = Tokenizer.load(inputs["tokenizer"].path)
+    """Draw the conversations. No inputs."""
     figures: dict[str, Any] = {}
     with out.progress(len(config.num_train_by_skill)) as progress:
         for done, (name, num_train) in enumerate(config.num_train_by_skill.items(), start=1):
             skill = build_skill(name, config)
             train = skill.examples("train", num_train, config.seed)
             heldout = skill.examples("heldout", config.num_heldout, config.seed)
-            lengths = []
-            for split, examples in (("train", train), ("heldout", heldout)):
-                chats = [encode_chat(tokenizer, example.messages, example.tools or None) for example in examples]
-                masks = [_last_turn(chat) if split == "heldout" else chat.loss_mask for chat in chats]
-                save_tokens(out.path / split / name, join_documents([chat.ids for chat in chats], masks))
-                lengths += [len(chat.ids) for chat in chats]
-            _write_examples(out.path / "heldout" / f"{name}.jsonl", heldout)
+            write_examples(out.path / "train" / f"{name}.jsonl", train)
+            write_examples(out.path / "heldout" / f"{name}.jsonl", heldout)
             figures[name] = {
                 "num_train": len(train),
                 "num_heldout": len(heldout),
-                "longest_tokens": max(lengths),
                 "baselines": skill.baselines(train, heldout),
             }
             progress.update(done)
-    (out.path / MODEL_FILE).write_bytes(tokenizer.model)
-    return {"skills": figures, "tokenizer_sha256": tokenizer.sha256}
-
-
-def read_examples(path: Path) -> list[Example]:
-    """Read what the stage wrote for evaluation."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [Example(tuple(row["messages"]), tuple(row["tools"]), row["skill"], row["category"]) for row in rows]
-
-
-def _write_examples(path: Path, examples: list[Example]) -> None:
-    lines = [json.dumps(example._asdict(), ensure_ascii=False) + "\n" for example in examples]
-    path.write_text("".join(lines), encoding="utf-8")
-
-
-def _last_turn(chat: EncodedChat) -> list[bool]:
-    """Only the last assistant turn is the answer that a held-out conversation is scored on."""
-    mask = list(chat.loss_mask)
-    last_unmasked = max((index for index, is_own in enumerate(mask) if not is_own), default=-1)
-    return [is_own and index > last_unmasked for index, is_own in enumerate(mask)]
+    return {"skills": figures}

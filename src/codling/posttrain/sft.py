@@ -16,7 +16,7 @@ from codling.artifact.workspace import Workspace
 from codling.config import config
 from codling.data.loader import build_loader
 from codling.data.mixture import MixtureWeights
-from codling.data.prepare import open_corpus, training_rows
+from codling.data.prepare import open_corpus
 from codling.errors import UserError
 from codling.evaluate.heldout import heldout_figures
 from codling.pretrain.text_stage import next_token_loss
@@ -38,24 +38,28 @@ class SftConfig:
 
 
 def run_sft(config: SftConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray) -> dict[str, Any]:
-    """Fine-tune a model. Inputs: model, conversations, tokens."""
+    """Fine-tune a model. Inputs: model, tokens."""
     model = load_model(inputs["model"].path)
     if config.sequence_length_tokens > model.config.context_length_tokens:
         raise UserError(
             f"{out.name}: sequence_length_tokens is {config.sequence_length_tokens}, beyond the model's context of "
             f"{model.config.context_length_tokens} tokens"
         )
-    corpora = [open_corpus(inputs["tokens"].path), open_corpus(inputs["conversations"].path)]
+    corpus = open_corpus(inputs["tokens"].path)
     length = config.sequence_length_tokens
-    rows = training_rows(corpora, config.mixture, row_length_tokens=length, seed=seed_from(key))
+    rows = corpus.training_rows(config.mixture, row_length_tokens=length, seed=seed_from(key))
     measure = partial(
-        heldout_figures, corpora=corpora, row_length_tokens=length, rows_per_kind=config.heldout_rows_per_kind
+        heldout_figures,
+        corpus=corpus,
+        row_length_tokens=length,
+        rows_per_kind=config.heldout_rows_per_kind,
+        with_skills=True,
     )
     before = measure(model)
     with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows) as loader:
         for record in train(config.loop, next_token_loss, model, None, loader, out, key):
             model = record.params
     model = jax.device_put(model, jax.devices()[0])
-    save_model(out.path, model, tokenizer_sha256=corpora[0].tokenizer.sha256)
+    save_model(out.path, model, tokenizer_sha256=corpus.tokenizer.sha256)
     num_tokens = config.loop.num_steps * config.loop.batch_size_rows * length
     return {"num_tokens": num_tokens, "heldout_before": before, "heldout_after": measure(model)}

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
 from codling.artifact.model_files import load_model
@@ -12,7 +11,7 @@ from codling.artifact.workspace import Workspace
 from codling.config import config
 from codling.data.prepare import Corpus, open_corpus
 from codling.errors import UserError
-from codling.evaluate.heldout import HELDOUT_BATCH_ROWS, HELDOUT_SEED
+from codling.evaluate.heldout import HELDOUT_BATCH_ROWS
 from codling.evaluate.score import first_rows, nll_by_position
 from codling.model.transformer import Transformer
 from codling.pretrain.text_stage import TextStageConfig, train_on_text
@@ -43,8 +42,9 @@ def run_long_context(config: LongContextConfig, inputs: Inputs, out: Workspace, 
     corpus = open_corpus(inputs["tokens"].path)
     old_length = model.config.context_length_tokens
     before = _by_position(config, model, corpus, old_length)
-    new_config = replace(model.config, context_length_tokens=length, rope_theta=config.rope_theta)
-    model = eqx.tree_at(lambda m: m.config, model, new_config)
+    model = replace(
+        model, config=replace(model.config, context_length_tokens=length, rope_theta=config.rope_theta)
+    )
     metrics = train_on_text(config.text, model, inputs, out, key)
     after = _by_position(config, load_model(out.path), corpus, old_length)
     return metrics | {"nll_by_position_before": before, "nll_by_position_after": after}
@@ -52,6 +52,6 @@ def run_long_context(config: LongContextConfig, inputs: Inputs, out: Workspace, 
 
 def _by_position(config: LongContextConfig, model: Transformer, corpus: Corpus, old_length: int) -> dict[str, float]:
     length = config.text.sequence_length_tokens
-    rows = corpus.rows("heldout", config.measured_kind, row_length_tokens=length, seed=HELDOUT_SEED)
+    rows = corpus.heldout_rows(config.measured_kind, row_length_tokens=length)
     bounds = tuple(range(0, length + 1, max(1, old_length // 2)))
     return nll_by_position(model, first_rows(rows, config.measured_rows, HELDOUT_BATCH_ROWS), bounds)

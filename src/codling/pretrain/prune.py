@@ -52,10 +52,10 @@ def run_prune(config: PruneConfig, inputs: Inputs, out: Workspace, key: PRNGKeyA
     corpus = open_corpus(inputs["tokens"].path)
     length = config.text.sequence_length_tokens
     scores = jnp.zeros((parent.config.num_layers, parent.config.ffn_dim))
-    for kind in config.text.mixture.share_by_kind:
-        rows = corpus.rows("train", kind, row_length_tokens=length, seed=0)
+    rows = corpus.training_rows(config.text.mixture, row_length_tokens=length, seed=0)
+    for kind in rows:
         share = config.text.mixture.rows_per_period()[kind]
-        for batch in first_rows(rows, config.calibration_rows_per_kind, HELDOUT_BATCH_ROWS):
+        for batch in first_rows(rows[kind], config.calibration_rows_per_kind, HELDOUT_BATCH_ROWS):
             scores += share * unit_scores(parent, batch)
     pruned = keep_units(parent, best_units(scores, config.ffn_dim))
     random_scores = jax.random.uniform(key, scores.shape)
@@ -64,7 +64,7 @@ def run_prune(config: PruneConfig, inputs: Inputs, out: Workspace, key: PRNGKeyA
     measured = {"parent": parent, "pruned": pruned, "random_units": control}
     rows_per_kind = config.text.heldout_rows_per_kind
     figures = {
-        name: heldout_figures(model, [corpus], row_length_tokens=length, rows_per_kind=rows_per_kind)
+        name: heldout_figures(model, corpus, row_length_tokens=length, rows_per_kind=rows_per_kind)
         for name, model in measured.items()
     }
     return {
@@ -111,4 +111,4 @@ def keep_units(model: Transformer, units: Int[Array, "L k"]) -> Transformer:
     model = eqx.tree_at(
         lambda m: tuple(getattr(m.blocks.feed_forward, name).weight for name in narrow), model, tuple(narrow.values())
     )
-    return eqx.tree_at(lambda m: m.config, model, replace(model.config, ffn_dim=units.shape[1]))  # type: ignore[no-any-return]
+    return replace(model, config=replace(model.config, ffn_dim=units.shape[1]))

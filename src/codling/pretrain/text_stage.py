@@ -12,7 +12,7 @@ from codling.artifact.workspace import Workspace
 from codling.config import config
 from codling.data.loader import Batch, build_loader
 from codling.data.mixture import MixtureWeights
-from codling.data.prepare import open_corpus, training_rows
+from codling.data.prepare import open_corpus
 from codling.evaluate.heldout import heldout_figures
 from codling.model.transformer import Transformer
 from codling.train.loop import LoopConfig, train
@@ -57,9 +57,9 @@ def train_on_text(
     """Train `model` on the tokens artifact among the inputs, save it, and return the stage's headline figures."""
     corpus = open_corpus(inputs["tokens"].path)
     length = config.sequence_length_tokens
-    rows = training_rows([corpus], config.mixture, row_length_tokens=length, seed=seed_from(key))
+    rows = corpus.training_rows(config.mixture, row_length_tokens=length, seed=seed_from(key))
     measure = partial(
-        heldout_figures, corpora=[corpus], row_length_tokens=length, rows_per_kind=config.heldout_rows_per_kind
+        heldout_figures, corpus=corpus, row_length_tokens=length, rows_per_kind=config.heldout_rows_per_kind
     )
     before = measure(model)
     with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows) as loader:

@@ -1,0 +1,113 @@
+"""The whole recipe at laptop size: two cores, some ten minutes.
+
+Sizes, steps and rates were chosen by trials on two cores (`bench/results/LOG.md`): every stage is long enough that its
+work can be measured, and no longer.
+"""
+
+from codling.data.mixture import MixtureWeights
+from codling.data.sources import CorpusConfig
+from codling.model.config import named_size
+from codling.ondevice.palettize import PalettizeConfig
+from codling.ondevice.recover import RecoverConfig
+from codling.posttrain.conversations import ConversationsConfig
+from codling.posttrain.sft import SftConfig
+from codling.pretrain.distill import DistillConfig
+from codling.pretrain.long_context import LongContextConfig
+from codling.pretrain.text_stage import TextStageConfig
+from codling.recipes.recipe import Recipe
+from codling.tokenizer.train import TokenizerConfig
+from codling.train.loop import LoopConfig
+from codling.train.optimizer import OptimizerConfig
+from codling.train.schedule import Decay, ScheduleConfig
+
+CORE_MIXTURE = MixtureWeights(share_by_kind={"stories": 0.7, "tales": 0.15, "guides": 0.1, "textbooks": 0.05})
+"""Broad: mostly the simplest text."""
+CONTINUED_MIXTURE = MixtureWeights(share_by_kind={"stories": 0.25, "tales": 0.35, "guides": 0.2, "textbooks": 0.2})
+"""Shifted to longer and harder text, as the report shifts from web pages to code, mathematics and licensed text."""
+LONG_MIXTURE = MixtureWeights(share_by_kind={"stories": 0.2, "tales": 0.7, "textbooks": 0.1})
+"""Mostly documents that are longer than a row."""
+SFT_MIXTURE = MixtureWeights(share_by_kind={"tool_calls": 0.45, "intents": 0.15, "story_answers": 0.25, "stories": 0.15})
+
+SHORT_ROW_TOKENS, LONG_ROW_TOKENS = 256, 1024
+BATCH_SIZE_TOKENS = 4096
+
+
+def quickstart() -> Recipe:
+    """Server of 2.0M parameters, device of 0.9M pruned from 1.2M."""
+    return Recipe(
+        name="quickstart",
+        seed=0,
+        corpus=CorpusConfig(),
+        tokenizer=TokenizerConfig(vocab_size=2048),
+        conversations=ConversationsConfig(
+            num_train_by_skill={"tool_calls": 12_000, "intents": 6_000, "story_answers": 8_000}, num_heldout=200
+        ),
+        server_model=named_size("quickstart_server"),
+        device_parent_model=named_size("quickstart_device_parent"),
+        server_core=text_stage(300, 3e-3, CORE_MIXTURE, warmup_steps=20),
+        device_parent_core=text_stage(150, 4e-3, CORE_MIXTURE, warmup_steps=20),
+        device_ffn_dim=named_size("quickstart_device").ffn_dim,
+        device_distill=DistillConfig(text=text_stage(200, 3e-3, CORE_MIXTURE, warmup_steps=20)),
+        server_continued=text_stage(40, 1e-3, CONTINUED_MIXTURE, warmup_steps=5),
+        device_continued=text_stage(40, 1e-3, CONTINUED_MIXTURE, warmup_steps=5),
+        server_long_context=long_context(40, 1e-3),
+        device_long_context=long_context(40, 1e-3),
+        server_sft=sft(250, 1.5e-3),
+        device_sft=sft(300, 2e-3),
+        device_palettize=PalettizeConfig(),
+        device_recover=RecoverConfig(
+            loop=loop(60, 5e-4, SHORT_ROW_TOKENS, warmup_steps=5),
+            sequence_length_tokens=SHORT_ROW_TOKENS,
+            mixture=SFT_MIXTURE,
+        ),
+        story_beginnings=(
+            "Once upon a time, there was a little",
+            "One day, Tom and his dog went to the park.",
+            "The sun was hot and Lily wanted to",
+        ),
+    )
+
+
+def loop(
+    num_steps: int, peak_rate: float, row_length_tokens: int, *, warmup_steps: int, decay: Decay = Decay.COSINE
+) -> LoopConfig:
+    """A stage's loop over batches of BATCH_SIZE_TOKENS."""
+    schedule = ScheduleConfig(peak_rate=peak_rate, warmup_steps=warmup_steps, final_fraction=0.05, decay=decay)
+    return LoopConfig(
+        num_steps=num_steps,
+        batch_size_rows=BATCH_SIZE_TOKENS // row_length_tokens,
+        optimizer=OptimizerConfig(schedule=schedule),
+        save_every_steps=50,
+    )
+
+
+def text_stage(num_steps: int, peak_rate: float, mixture: MixtureWeights, *, warmup_steps: int) -> TextStageConfig:
+    """A pre-training stage on short rows."""
+    return TextStageConfig(
+        loop=loop(num_steps, peak_rate, SHORT_ROW_TOKENS, warmup_steps=warmup_steps),
+        sequence_length_tokens=SHORT_ROW_TOKENS,
+        mixture=mixture,
+    )
+
+
+def long_context(num_steps: int, peak_rate: float) -> LongContextConfig:
+    """Four times the context, with the base raised as AXLearn raises it for eight times."""
+    return LongContextConfig(
+        text=TextStageConfig(
+            loop=loop(num_steps, peak_rate, LONG_ROW_TOKENS, warmup_steps=5),
+            sequence_length_tokens=LONG_ROW_TOKENS,
+            mixture=LONG_MIXTURE,
+            heldout_rows_per_kind=8,
+        ),
+        rope_theta=6_315_089.0,
+        measured_kind="tales",
+    )
+
+
+def sft(num_steps: int, peak_rate: float) -> SftConfig:
+    """Fine-tuning on short rows at a constant rate."""
+    return SftConfig(
+        loop=loop(num_steps, peak_rate, SHORT_ROW_TOKENS, warmup_steps=10, decay=Decay.CONSTANT),
+        sequence_length_tokens=SHORT_ROW_TOKENS,
+        mixture=SFT_MIXTURE,
+    )

@@ -1,0 +1,188 @@
+"""A recipe: every stage's configuration in one frozen value, and the graph that the stages form.
+
+    conversations -> tokenizer -> tokens
+    server:  core -> continued -> long_context -> sft -> bundle
+    device:  parent core -> prune -> distill (teacher: server core) -> continued -> long_context -> sft
+             -> palettize -> recover -> bundle
+    control: the device's shape from random weights, on the tokens of `distill`
+    both:    measure -> report
+"""
+
+from dataclasses import replace
+
+from codling.artifact.stage import Stage
+from codling.config import config
+from codling.data.prepare import TokenizerStageConfig, TokensStageConfig, run_tokenizer, run_tokens
+from codling.data.sources import CorpusConfig, fingerprint, load_corpus
+from codling.evaluate.measure import MeasureConfig, run_measure
+from codling.model.config import ModelConfig
+from codling.ondevice.package import BundleConfig, run_device_bundle, run_server_bundle
+from codling.ondevice.palettize import PalettizeConfig, run_palettize
+from codling.ondevice.recover import RecoverConfig, run_recover
+from codling.posttrain.conversations import ConversationsConfig, run_conversations
+from codling.posttrain.sft import SftConfig, run_sft
+from codling.pretrain.continued import run_continued
+from codling.pretrain.core import CoreConfig, run_core
+from codling.pretrain.distill import DistillConfig, run_distill
+from codling.pretrain.long_context import LongContextConfig, run_long_context
+from codling.pretrain.prune import PruneConfig, run_prune
+from codling.pretrain.text_stage import TextStageConfig
+from codling.tokenizer.train import TokenizerConfig
+
+
+@config
+class Recipe:
+    """Everything that decides what comes out."""
+
+    name: str
+    seed: int
+    """Every random draw follows from it."""
+    corpus: CorpusConfig
+    tokenizer: TokenizerConfig
+    conversations: ConversationsConfig
+    server_model: ModelConfig
+    device_parent_model: ModelConfig
+    """Same width and depth as the device model, with more FFN units to prune from."""
+    server_core: TextStageConfig
+    device_parent_core: TextStageConfig
+    device_ffn_dim: int
+    """FFN units a layer that pruning keeps."""
+    device_distill: DistillConfig
+    server_continued: TextStageConfig
+    device_continued: TextStageConfig
+    server_long_context: LongContextConfig
+    device_long_context: LongContextConfig
+    server_sft: SftConfig
+    device_sft: SftConfig
+    device_palettize: PalettizeConfig
+    device_recover: RecoverConfig
+    story_beginnings: tuple[str, ...]
+    """Plain text that the finished models go on with in the report."""
+
+    @property
+    def device_model(self) -> ModelConfig:
+        """The device's shape: its parent's with fewer FFN units."""
+        return replace(self.device_parent_model, ffn_dim=self.device_ffn_dim)
+
+
+def stages(recipe: Recipe) -> tuple[Stage, ...]:
+    """The recipe's graph, in an order in which every stage comes after its inputs."""
+    texts = {split: load_corpus(recipe.corpus, split) for split in ("train", "heldout")}
+    corpus_sha256 = fingerprint({f"{split}/{kind}": docs for split in texts for kind, docs in texts[split].items()})
+    tokens = {"tokens": "tokens"}
+    return (
+        Stage("conversations", "conversations", 1, recipe.conversations, {}, run_conversations),
+        Stage(
+            "tokenizer",
+            "tokenizer",
+            1,
+            TokenizerStageConfig(corpus=recipe.corpus, tokenizer=recipe.tokenizer, corpus_sha256=corpus_sha256),
+            {"conversations": "conversations"},
+            run_tokenizer,
+        ),
+        Stage(
+            "tokens",
+            "tokens",
+            1,
+            TokensStageConfig(corpus=recipe.corpus, corpus_sha256=corpus_sha256),
+            {"tokenizer": "tokenizer", "conversations": "conversations"},
+            run_tokens,
+        ),
+        Stage(
+            "server_core", "model", 1, CoreConfig(model=recipe.server_model, text=recipe.server_core), tokens, run_core
+        ),
+        Stage(
+            "device_parent_core",
+            "model",
+            1,
+            CoreConfig(model=recipe.device_parent_model, text=recipe.device_parent_core),
+            tokens,
+            run_core,
+        ),
+        Stage(
+            "device_prune",
+            "model",
+            1,
+            PruneConfig(ffn_dim=recipe.device_ffn_dim, text=recipe.device_parent_core),
+            tokens | {"parent": "device_parent_core"},
+            run_prune,
+        ),
+        Stage(
+            "device_distill",
+            "model",
+            1,
+            recipe.device_distill,
+            tokens | {"model": "device_prune", "teacher": "server_core"},
+            run_distill,
+        ),
+        Stage(
+            "device_from_scratch",
+            "model",
+            1,
+            CoreConfig(model=recipe.device_model, text=recipe.device_distill.text),
+            tokens,
+            run_core,
+        ),
+        *_second_half("server", recipe.server_continued, recipe.server_long_context, recipe.server_sft, "server_core"),
+        *_second_half(
+            "device", recipe.device_continued, recipe.device_long_context, recipe.device_sft, "device_distill"
+        ),
+        Stage(
+            "device_palettize",
+            "palettized_model",
+            1,
+            recipe.device_palettize,
+            {"model": "device_sft"},
+            run_palettize,
+        ),
+        Stage(
+            "device_recover",
+            "adapter",
+            1,
+            recipe.device_recover,
+            tokens | {"model": "device_palettize", "teacher": "device_sft"},
+            run_recover,
+        ),
+        Stage(
+            "server", "bundle", 1, BundleConfig(), {"model": "server_sft", "tokenizer": "tokenizer"}, run_server_bundle
+        ),
+        Stage(
+            "device",
+            "bundle",
+            1,
+            BundleConfig(),
+            {"model": "device_palettize", "recovery": "device_recover", "tokenizer": "tokenizer"},
+            run_device_bundle,
+        ),
+        Stage(
+            "measure",
+            "measurements",
+            1,
+            MeasureConfig(
+                conversations=recipe.conversations,
+                story_beginnings=recipe.story_beginnings,
+                sequence_length_tokens=recipe.server_sft.sequence_length_tokens,
+            ),
+            tokens | {"server": "server", "device": "device", "conversations": "conversations"},
+            run_measure,
+        ),
+    )
+
+
+def _second_half(
+    side: str, continued: TextStageConfig, long_context: LongContextConfig, sft: SftConfig, start: str
+) -> tuple[Stage, ...]:
+    """What server and device go through alike after core training."""
+    tokens = {"tokens": "tokens"}
+    return (
+        Stage(f"{side}_continued", "model", 1, continued, tokens | {"model": start}, run_continued),
+        Stage(
+            f"{side}_long_context",
+            "model",
+            1,
+            long_context,
+            tokens | {"model": f"{side}_continued"},
+            run_long_context,
+        ),
+        Stage(f"{side}_sft", "model", 1, sft, tokens | {"model": f"{side}_long_context"}, run_sft),
+    )

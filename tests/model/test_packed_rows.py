@@ -1,0 +1,78 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from codling.model import packed_rows as module
+from codling.model.attention import attend_masked
+from codling.model.packed_rows import PackedRows
+
+TOLERANCE = 1e-5
+SHORT_BLOCK = 8
+
+Heads = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def draw(length: int) -> Heads:
+    """Queries, keys, values."""
+    random = np.random.default_rng(length)
+    query, key, value = (random.normal(size=(2, length, n, 4)).astype(np.float32) for n in (4, 2, 2))
+    return query, key, value
+
+
+def make_segments(length: int) -> np.ndarray:
+    """Two rows: three documents and padding; one document."""
+    borders = [length // 4, length // 2, length - length // 8]
+    cuts = np.searchsorted(borders, np.arange(length), side="right")
+    return np.stack([np.array([1, 2, 3, 0])[cuts], np.ones(length)]).astype(np.int32)
+
+
+@jax.jit
+def attend_whole(heads: Heads, segment_ids: np.ndarray) -> jax.Array:
+    causal = jnp.tril(jnp.ones((segment_ids.shape[1],) * 2, bool))
+    return attend_masked(*heads, causal[None] & (segment_ids[:, :, None] == segment_ids[:, None, :]))
+
+
+def attend_blocks(heads: Heads, segment_ids: np.ndarray) -> jax.Array:
+    # A function of its own each time: what jit remembers must not outlive a changed block length.
+    return jax.jit(lambda heads, segment_ids: PackedRows(segment_ids).attend(*heads)[0])(heads, segment_ids)
+
+
+@pytest.mark.parametrize("length", [1, 5, 8, 27])
+def test_blocks_equal_the_whole_square(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    monkeypatch.setattr(module, "BLOCK_LENGTH_TOKENS", SHORT_BLOCK)
+    heads, segments = draw(length), make_segments(length)
+    expected = attend_whole(heads, segments)
+    np.testing.assert_allclose(attend_blocks(heads, segments), expected, rtol=1e-4, atol=TOLERANCE)
+
+
+def test_gradients_of_blocks_equal_those_of_the_whole_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK_LENGTH_TOKENS", SHORT_BLOCK)
+    heads, segments = draw(19), make_segments(19)
+
+    def blocked_sum(heads: Heads) -> jax.Array:
+        return jnp.sum(jnp.sin(PackedRows(jnp.asarray(segments)).attend(*map(jnp.asarray, heads))[0]))
+
+    blocked = jax.jit(jax.grad(blocked_sum))(heads)
+    whole = jax.jit(jax.grad(lambda heads: jnp.sum(jnp.sin(attend_whole(heads, segments)))))(heads)
+    for left, right in zip(blocked, whole, strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-4)
+
+
+def test_a_row_longer_than_a_real_block() -> None:
+    length = module.BLOCK_LENGTH_TOKENS + 22
+    heads, segments = draw(length), make_segments(length)
+    expected = attend_whole(heads, segments)
+    np.testing.assert_allclose(attend_blocks(heads, segments), expected, rtol=1e-4, atol=TOLERANCE)
+
+
+def test_no_token_sees_a_later_one_or_another_document() -> None:
+    (queries, keys, values), segments = draw(16), make_segments(16)
+    place = 9  # in the third document of row 0, which begins at 8
+    is_visible = (np.arange(16) <= place) & (segments[0] == segments[0, place])
+    assert 0 < is_visible.sum() < place
+    hide = is_visible[None, :, None, None]
+    changed_heads = (queries, np.where(hide, keys, 50), np.where(hide, values, 50))
+    changed, same = (attend_blocks(heads, segments) for heads in (changed_heads, (queries, keys, values)))
+    np.testing.assert_array_equal(changed[0, place], same[0, place])
+    assert not np.allclose(changed[0, place + 1], same[0, place + 1])
