@@ -14,7 +14,7 @@ LENGTH = 6
 @jax.jit
 def run(block: Block, x: np.ndarray) -> jax.Array:
     angles = rotary(jnp.arange(LENGTH)[None], block.attention.head_dim, 500_000.0)
-    return block(x, angles, PackedRows(jnp.ones((1, LENGTH), jnp.int32)))[0]
+    return block(jnp.asarray(x), angles, PackedRows(jnp.ones((1, LENGTH), jnp.int32)))[0]
 
 
 def first_block(model: Transformer) -> Block:

@@ -30,12 +30,19 @@ def make_segments(length: int) -> np.ndarray:
 @jax.jit
 def attend_whole(heads: Heads, segment_ids: np.ndarray) -> jax.Array:
     causal = jnp.tril(jnp.ones((segment_ids.shape[1],) * 2, bool))
-    return attend_masked(*heads, causal[None] & (segment_ids[:, :, None] == segment_ids[:, None, :]))
+    same_document = segment_ids[:, :, None] == segment_ids[:, None, :]
+    queries, keys, values = map(jnp.asarray, heads)
+    return attend_masked(queries, keys, values, causal[None] & same_document)
 
 
 def attend_blocks(heads: Heads, segment_ids: np.ndarray) -> jax.Array:
     # A function of its own each time: what jit remembers must not outlive a changed block length.
-    return jax.jit(lambda heads, segment_ids: PackedRows(segment_ids).attend(*heads)[0])(heads, segment_ids)
+    @jax.jit
+    def run(heads: Heads, segment_ids: np.ndarray) -> jax.Array:
+        return PackedRows(jnp.asarray(segment_ids)).attend(*map(jnp.asarray, heads))[0]
+
+    attended: jax.Array = run(heads, segment_ids)
+    return attended
 
 
 @pytest.mark.parametrize("length", [1, 5, 8, 27])

@@ -13,7 +13,7 @@ TOLERANCE = 1e-5
 
 @partial(jax.jit, static_argnames="theta")
 def turn(heads: np.ndarray, positions: np.ndarray, theta: float) -> jax.Array:
-    return rotate(heads, rotary(positions, HEAD_DIM, theta))
+    return rotate(jnp.asarray(heads), rotary(jnp.asarray(positions), HEAD_DIM, theta))
 
 
 def draw(seed: int) -> np.ndarray:
@@ -38,7 +38,7 @@ def test_scores_depend_on_the_distance_of_positions_only(shift: int) -> None:
     def scores(offset: int) -> np.ndarray:
         turned_queries = turn(queries, query_positions + offset, 500_000.0)
         turned_keys = turn(keys, key_positions + offset, 500_000.0)
-        return np.einsum("btnh,bsnh->bnts", turned_queries, turned_keys)
+        return np.asarray(np.einsum("btnh,bsnh->bnts", turned_queries, turned_keys))
 
     np.testing.assert_allclose(scores(0), scores(shift), atol=1e-3)
 

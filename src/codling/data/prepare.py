@@ -14,6 +14,7 @@ from jaxtyping import Int32, PRNGKeyArray
 from codling.artifact.stage import Inputs
 from codling.artifact.workspace import Workspace
 from codling.config import config
+from codling.data.conversations import load_conversations
 from codling.data.mixture import MixtureWeights
 from codling.data.pack import PackedRows
 from codling.data.sources import CorpusConfig, Split, load_corpus
@@ -24,8 +25,6 @@ from codling.data.tokens import (
     save_tokens,
     tokenize_documents,
 )
-from codling.skills.example_files import read_examples
-from codling.skills.skill import Example
 from codling.tokenizer.chat_template import EncodedChat, encode_chat
 from codling.tokenizer.encode import MODEL_FILE, Tokenizer
 from codling.tokenizer.special_tokens import SPECIAL_TOKENS
@@ -95,11 +94,6 @@ def run_tokens(config: TokensStageConfig, inputs: Inputs, out: Workspace, key: P
             progress.update(done)
     (out.path / MODEL_FILE).write_bytes(tokenizer.model)
     return {"num_tokens": num_tokens, "tokenizer_sha256": tokenizer.sha256}
-
-
-def load_conversations(directory: Path, split: Split) -> dict[str, list[Example]]:
-    """The examples of every skill in a conversations artifact."""
-    return {path.stem: read_examples(path) for path in sorted((directory / split).glob("*.jsonl"))}
 
 
 def _last_turn(chat: EncodedChat) -> list[bool]:

@@ -10,11 +10,11 @@ from codling.artifact.bundle import NO_ADAPTER, load_bundle
 from codling.artifact.stage import Inputs
 from codling.artifact.workspace import Workspace
 from codling.config import config
+from codling.data.conversations import ConversationsConfig, build_skill
 from codling.data.prepare import open_corpus
 from codling.evaluate.answers import greedy_answers
 from codling.evaluate.heldout import heldout_figures
 from codling.model.transformer import Transformer
-from codling.posttrain.conversations import ConversationsConfig, build_skill
 from codling.skills.example_files import read_examples
 from codling.skills.skill import Answer, mean_score
 from codling.tokenizer.assistant_turn import parse_assistant

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 import equinox as eqx
@@ -42,12 +43,11 @@ def token_nll(model: Transformer, batch: Batch) -> Float[Array, "B T"]:
         picked = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
         return jax.nn.logsumexp(logits, axis=-1) - picked
 
-    return jax.lax.map(row_nll, (hidden, jnp.asarray(batch.targets)))
+    nll: Array = jax.lax.map(row_nll, (hidden, jnp.asarray(batch.targets)))
+    return nll
 
 
-def score_batches(
-    model: Transformer, batches: Iterable[Batch], lengths_bytes: Int32[np.ndarray, " V"]
-) -> TextScore:
+def score_batches(model: Transformer, batches: Iterable[Batch], lengths_bytes: Int32[np.ndarray, " V"]) -> TextScore:
     """Score every target with a loss weight."""
     nll = num_tokens = num_bytes = 0.0
     for batch in batches:
@@ -68,16 +68,14 @@ def first_rows(rows: PackedRows, num_rows: int, batch_size_rows: int) -> Iterabl
     )
 
 
-def nll_by_position(
-    model: Transformer, batches: Iterable[Batch], bounds_tokens: tuple[int, ...]
-) -> dict[str, float]:
+def nll_by_position(model: Transformer, batches: Iterable[Batch], bounds_tokens: tuple[int, ...]) -> dict[str, float]:
     """Mean negative log-likelihood of the targets at positions [bounds[i], bounds[i + 1])."""
     sums, counts = np.zeros(len(bounds_tokens) - 1), np.zeros(len(bounds_tokens) - 1)
     for batch in batches:
         nll = np.asarray(token_nll(model, batch), np.float64)
-        for index, (low, high) in enumerate(zip(bounds_tokens[:-1], bounds_tokens[1:], strict=True)):
+        for index, (low, high) in enumerate(pairwise(bounds_tokens)):
             chosen = (batch.positions >= low) & (batch.positions < high) & (batch.loss_weights > 0)
             sums[index] += nll[chosen].sum()
             counts[index] += chosen.sum()
-    names = [f"{low}-{high}" for low, high in zip(bounds_tokens[:-1], bounds_tokens[1:], strict=True)]
+    names = [f"{low}-{high}" for low, high in pairwise(bounds_tokens)]
     return {name: float(total / count) for name, total, count in zip(names, sums, counts, strict=True) if count}

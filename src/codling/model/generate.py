@@ -5,7 +5,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 from codling.model.kv_cache import KVCache, empty_cache
 from codling.model.transformer import Transformer
@@ -37,7 +37,7 @@ class _Loop(NamedTuple):
     is_done: Bool[Array, " B"]
 
 
-def sample(logits: Float[Array, "B V"], keys: PRNGKeyArray, sampling: Sampling) -> Int[Array, " B"]:
+def sample(logits: Float[Array, "B V"], keys: Key[Array, " B"], sampling: Sampling) -> Int[Array, " B"]:
     """Draw one token a row; each row has a key of its own, so its draw does not depend on its neighbors."""
     if sampling.temperature == 0.0:
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)

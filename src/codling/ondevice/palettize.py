@@ -54,10 +54,11 @@ def bits_per_weight(model: Transformer, compressed: dict[str, Compressed]) -> di
     stored = {name: 8 * tensor.nbytes for name, tensor in tensors.items()}
     for name, matrix in compressed.items():
         stored[name] = 8 * sum(part.nbytes for part in to_tensors(name, matrix).values())
-    projections = [name for name in compressed if name != EMBEDDING_NAME]
     sizes = {name: tensor.size for name, tensor in tensors.items()}
+    projections = [name for name in compressed if name != EMBEDDING_NAME]
+    projection_size = sum(sizes[name] for name in projections)
     return {
-        "bits_per_weight_projections": sum(stored[name] for name in projections) / sum(sizes[name] for name in projections),
+        "bits_per_weight_projections": sum(stored[name] for name in projections) / projection_size,
         "bits_per_weight_total": sum(stored.values()) / sum(sizes.values()),
         "size_bytes": sum(stored.values()) / 8,
     }

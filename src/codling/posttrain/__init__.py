@@ -1,1 +1,1 @@
-"""Post-training stages: conversations and supervised fine-tuning."""
+"""Post-training stages: supervised fine-tuning."""

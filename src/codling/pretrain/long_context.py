@@ -42,9 +42,7 @@ def run_long_context(config: LongContextConfig, inputs: Inputs, out: Workspace, 
     corpus = open_corpus(inputs["tokens"].path)
     old_length = model.config.context_length_tokens
     before = _by_position(config, model, corpus, old_length)
-    model = replace(
-        model, config=replace(model.config, context_length_tokens=length, rope_theta=config.rope_theta)
-    )
+    model = replace(model, config=replace(model.config, context_length_tokens=length, rope_theta=config.rope_theta))
     metrics = train_on_text(config.text, model, inputs, out, key)
     after = _by_position(config, load_model(out.path), corpus, old_length)
     return metrics | {"nll_by_position_before": before, "nll_by_position_after": after}

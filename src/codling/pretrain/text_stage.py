@@ -1,4 +1,4 @@
-"""What all pre-training stages share: mixed rows in, a trained model out, measured on held-out text before and after."""
+"""What all pre-training stages share: mixed rows in, a model out, measured on held-out text before and after."""
 
 from functools import partial
 from typing import Any

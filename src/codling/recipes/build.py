@@ -1,9 +1,9 @@
 """Runs a recipe: every stage that is not done yet, in order; a build that was killed goes on where it was.
 
-    <out>/recipe.toml          what was built last
-    <out>/stages/<id>/         one artifact a stage
-    <out>/server, device       the finished bundles
-    <out>/report.html          what to look at
+<out>/recipe.toml          what was built last
+<out>/stages/<id>/         one artifact a stage
+<out>/server, device       the finished bundles
+<out>/report.html          what to look at
 """
 
 import os

@@ -4,12 +4,12 @@ Sizes, steps and rates were chosen by trials on two cores (`bench/results/LOG.md
 work can be measured, and no longer.
 """
 
+from codling.data.conversations import ConversationsConfig
 from codling.data.mixture import MixtureWeights
 from codling.data.sources import CorpusConfig
 from codling.model.config import named_size
 from codling.ondevice.palettize import PalettizeConfig
 from codling.ondevice.recover import RecoverConfig
-from codling.posttrain.conversations import ConversationsConfig
 from codling.posttrain.sft import SftConfig
 from codling.pretrain.distill import DistillConfig
 from codling.pretrain.long_context import LongContextConfig
@@ -26,7 +26,9 @@ CONTINUED_MIXTURE = MixtureWeights(share_by_kind={"stories": 0.25, "tales": 0.35
 """Shifted to longer and harder text, as the report shifts from web pages to code, mathematics and licensed text."""
 LONG_MIXTURE = MixtureWeights(share_by_kind={"stories": 0.2, "tales": 0.7, "textbooks": 0.1})
 """Mostly documents that are longer than a row."""
-SFT_MIXTURE = MixtureWeights(share_by_kind={"tool_calls": 0.45, "intents": 0.15, "story_answers": 0.25, "stories": 0.15})
+SFT_MIXTURE = MixtureWeights(
+    share_by_kind={"tool_calls": 0.45, "intents": 0.15, "story_answers": 0.25, "stories": 0.15}
+)
 
 SHORT_ROW_TOKENS, LONG_ROW_TOKENS = 256, 1024
 BATCH_SIZE_TOKENS = 4096

@@ -1,17 +1,18 @@
 """A recipe: every stage's configuration in one frozen value, and the graph that the stages form.
 
-    conversations -> tokenizer -> tokens
-    server:  core -> continued -> long_context -> sft -> bundle
-    device:  parent core -> prune -> distill (teacher: server core) -> continued -> long_context -> sft
-             -> palettize -> recover -> bundle
-    control: the device's shape from random weights, on the tokens of `distill`
-    both:    measure -> report
+conversations -> tokenizer -> tokens
+server:  core -> continued -> long_context -> sft -> bundle
+device:  parent core -> prune -> distill (teacher: server core) -> continued -> long_context -> sft
+         -> palettize -> recover -> bundle
+control: the device's shape from random weights, on the tokens of `distill`
+both:    measure -> report
 """
 
 from dataclasses import replace
 
 from codling.artifact.stage import Stage
 from codling.config import config
+from codling.data.conversations import ConversationsConfig, run_conversations
 from codling.data.prepare import TokenizerStageConfig, TokensStageConfig, run_tokenizer, run_tokens
 from codling.data.sources import CorpusConfig, fingerprint, load_corpus
 from codling.evaluate.measure import MeasureConfig, run_measure
@@ -19,7 +20,6 @@ from codling.model.config import ModelConfig
 from codling.ondevice.package import BundleConfig, run_device_bundle, run_server_bundle
 from codling.ondevice.palettize import PalettizeConfig, run_palettize
 from codling.ondevice.recover import RecoverConfig, run_recover
-from codling.posttrain.conversations import ConversationsConfig, run_conversations
 from codling.posttrain.sft import SftConfig, run_sft
 from codling.pretrain.continued import run_continued
 from codling.pretrain.core import CoreConfig, run_core

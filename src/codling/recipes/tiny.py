@@ -5,8 +5,8 @@ from dataclasses import replace
 from codling.model.config import ModelConfig
 from codling.recipes.quickstart import quickstart
 from codling.recipes.recipe import Recipe
-from codling.train.loop import LoopConfig
 from codling.tokenizer.train import TokenizerConfig
+from codling.train.loop import LoopConfig
 
 NUM_STEPS = 6
 

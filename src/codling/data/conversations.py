@@ -5,6 +5,7 @@
 They come first in a recipe: the tokenizer learns from their text too, or it would spell tool calls letter by letter.
 """
 
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import PRNGKeyArray
@@ -12,12 +13,12 @@ from jaxtyping import PRNGKeyArray
 from codling.artifact.stage import Inputs
 from codling.artifact.workspace import Workspace
 from codling.config import config
-from codling.data.sources import CorpusConfig, SourceConfig, load_requests, load_source
+from codling.data.sources import SourceConfig, Split, load_requests, load_source
 from codling.errors import UserError
-from codling.skills.example_files import write_examples
+from codling.skills.example_files import read_examples, write_examples
 from codling.skills.intents import ASSISTANT_INTENTS, Intents
 from codling.skills.proofread import Proofread
-from codling.skills.skill import Skill
+from codling.skills.skill import Example, Skill
 from codling.skills.story_answers import StoryAnswers
 from codling.skills.tool_calls import ToolCalls
 
@@ -71,3 +72,8 @@ def run_conversations(config: ConversationsConfig, inputs: Inputs, out: Workspac
             }
             progress.update(done)
     return {"skills": figures}
+
+
+def load_conversations(directory: Path, split: Split) -> dict[str, list[Example]]:
+    """The examples of every skill in a conversations artifact."""
+    return {path.stem: read_examples(path) for path in sorted((directory / split).glob("*.jsonl"))}
