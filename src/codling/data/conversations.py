@@ -5,6 +5,7 @@
 They come first in a recipe: the tokenizer learns from their text too, or it would spell tool calls letter by letter.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,8 @@ class ConversationsConfig:
 def build_skill(name: str, config: ConversationsConfig) -> Skill:
     """Make a skill over the embedded corpus. Errors: `UserError` that lists the skills there are."""
     stories = {split: load_source(STORIES, split) for split in ("train", "heldout")}
-    makers = {
-        "tool_calls": lambda: ToolCalls(),
+    makers: dict[str, Callable[[], Skill]] = {
+        "tool_calls": ToolCalls,
         "intents": lambda: Intents(
             [*load_requests("train"), *load_requests("val")], load_requests("test"), config.intents
         ),

@@ -38,9 +38,7 @@ class MixtureWeights:
                 raise ValueError(f"the share of '{kind}' is {share}; make it positive or leave the kind out")
         for kind, num_rows in self._exact_rows().items():
             if num_rows < 1:
-                raise ValueError(
-                    f"the share of '{kind}' is below 1/{PERIOD_ROWS}; raise it or leave the kind out"
-                )
+                raise ValueError(f"the share of '{kind}' is below 1/{PERIOD_ROWS}; raise it or leave the kind out")
 
     def check_kinds(self, known: Collection[str]) -> None:
         """Raise `UserError` where a weight names a kind that the corpus does not hold."""
@@ -84,10 +82,7 @@ class MixedRows:
 
     def __len__(self) -> int:
         # Whole periods only: short of the end, every index finds its row.
-        return (
-            min(len(rows) // num for rows, num in zip(self._rows, self._per_period, strict=True))
-            * PERIOD_ROWS
-        )
+        return min(len(rows) // num for rows, num in zip(self._rows, self._per_period, strict=True)) * PERIOD_ROWS
 
     def __getitem__(self, index: int) -> Row:
         period, place = divmod(index, PERIOD_ROWS)
@@ -106,9 +101,7 @@ def interleave(counts: Sequence[int]) -> Int64[np.ndarray, " n"]:
     taken = [0] * num_kinds
     order = np.zeros(total, np.int64)
     for place in range(total):
-        debts = [
-            Fraction(count * (place + 1), total) - have for count, have in zip(counts, taken, strict=True)
-        ]
+        debts = [Fraction(count * (place + 1), total) - have for count, have in zip(counts, taken, strict=True)]
         deadlines = [(1 - slack - debt) / count for debt, count in zip(debts, counts, strict=True)]
         due = [kind for kind in range(num_kinds) if debts[kind] >= slack]
         order[place] = min(due, key=deadlines.__getitem__)

@@ -80,9 +80,7 @@ class PackedRows:
         self.row_length_tokens = row_length_tokens
         self.positions_per_epoch = int(self._lengths.sum())
         if self.positions_per_epoch == 0:
-            raise UserError(
-                f"nothing to learn from: {documents.num_documents} documents without a second token"
-            )
+            raise UserError(f"nothing to learn from: {documents.num_documents} documents without a second token")
         self._bins = None if split_documents else self._pack_whole()
         self.rows_per_epoch = (
             -(-self.positions_per_epoch // row_length_tokens) if self._bins is None else len(self._bins)
@@ -134,9 +132,7 @@ class PackedRows:
             here, target = slice(place, place + count), slice(first + 1, first + 1 + count)
             row.tokens[here] = self._documents.tokens[first : first + count]
             row.targets[here] = self._documents.tokens[target]
-            row.loss_weights[here] = (
-                1.0 if self._documents.loss_mask is None else self._documents.loss_mask[target]
-            )
+            row.loss_weights[here] = 1.0 if self._documents.loss_mask is None else self._documents.loss_mask[target]
             row.segment_ids[here] = segment
             row.positions[here] = self._ramp[:count]
             place += count

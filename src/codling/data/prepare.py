@@ -1,7 +1,7 @@
 """A tokenizer from corpus and conversations, and both in that tokenizer's tokens.
 
-    tokenizer artifact:  tokenizer.model
-    tokens artifact:     tokenizer.model, train/<kind>/, heldout/<kind>/ (a kind of text, or a skill)
+tokenizer artifact:  tokenizer.model
+tokens artifact:     tokenizer.model, train/<kind>/, heldout/<kind>/ (a kind of text, or a skill)
 """
 
 import json

@@ -122,16 +122,12 @@ def read_documents(path: Path, passage_characters: int = 0) -> list[str]:
         raise UserError(f"{path}: no such file or folder")
     files = [path]
     if path.is_dir():
-        files = sorted(
-            file for file in path.rglob("*") if file.name.endswith(TEXT_SUFFIXES) and file.is_file()
-        )
+        files = sorted(file for file in path.rglob("*") if file.name.endswith(TEXT_SUFFIXES) and file.is_file())
     documents: dict[str, None] = {}
     for file in files:
         documents.update(dict.fromkeys(_read_file(file, passage_characters)))
     if not documents:
-        raise UserError(
-            f"{path}: holds no text; put {', '.join(TEXT_SUFFIXES[::2])} files (or .gz of them) there"
-        )
+        raise UserError(f"{path}: holds no text; put {', '.join(TEXT_SUFFIXES[::2])} files (or .gz of them) there")
     return list(documents)
 
 

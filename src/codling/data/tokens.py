@@ -64,11 +64,7 @@ def load_tokens(folder: Path) -> TokenizedDocuments:
     offsets = _map_array(folder / "offsets.npy", np.int64)
     mask_file = folder / "loss_mask.npy"
     loss_mask = _map_array(mask_file, np.bool_) if mask_file.exists() else None
-    if (
-        len(offsets) == 0
-        or offsets[-1] != len(tokens)
-        or (loss_mask is not None and len(loss_mask) != len(tokens))
-    ):
+    if len(offsets) == 0 or offsets[-1] != len(tokens) or (loss_mask is not None and len(loss_mask) != len(tokens)):
         raise UserError(f"{folder}: its arrays do not belong together; write the tokens again")
     return TokenizedDocuments(tokens, offsets, loss_mask)
 

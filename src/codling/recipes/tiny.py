@@ -1,14 +1,20 @@
 """The quickstart's stages at a size that takes seconds: what the tests and CI run from end to end."""
 
 from dataclasses import replace
+from typing import TypeVar
 
 from codling.model.config import ModelConfig
+from codling.ondevice.recover import RecoverConfig
+from codling.posttrain.sft import SftConfig
+from codling.pretrain.text_stage import TextStageConfig
 from codling.recipes.quickstart import quickstart
 from codling.recipes.recipe import Recipe
 from codling.tokenizer.train import TokenizerConfig
 from codling.train.loop import LoopConfig
 
 NUM_STEPS = 6
+
+S = TypeVar("S", TextStageConfig, SftConfig, RecoverConfig)
 
 
 def tiny() -> Recipe:
@@ -28,8 +34,8 @@ def tiny() -> Recipe:
     def short(loop: LoopConfig) -> LoopConfig:
         return replace(loop, num_steps=NUM_STEPS, batch_size_rows=2, save_every_steps=2, log_every_steps=1)
 
-    def text(stage: object) -> object:
-        return replace(stage, loop=short(stage.loop), heldout_rows_per_kind=8)  # type: ignore[attr-defined,type-var]
+    def text(stage: S) -> S:
+        return replace(stage, loop=short(stage.loop), heldout_rows_per_kind=8)
 
     return replace(
         recipe,
