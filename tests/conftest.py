@@ -1,12 +1,92 @@
 """One process-wide set-up: two virtual devices, a compilation cache kept between runs, strict promotion rules."""
 
+import shutil
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import PRNGKeyArray
 
-jax.config.update("jax_platforms", "cpu")
-jax.config.update("jax_num_cpu_devices", 2)
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".cache" / "jax"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-jax.config.update("jax_numpy_rank_promotion", "raise")
+from codling.adapters.lora import attach_residual
+from codling.artifact.adapter_files import save_adapter
+from codling.artifact.bundle import write_bundle_files
+from codling.artifact.model_files import load_model, save_compressed_model, save_model
+from codling.artifact.stage import Inputs, Stage, run_stage
+from codling.artifact.workspace import SilentReporter, Workspace
+from codling.model.config import ModelConfig
+from codling.model.init import init_transformer
+from codling.model.transformer import Transformer
+from codling.ondevice.package import BundleConfig
+from codling.ondevice.palettize import PalettizeConfig, compress_model
+from codling.tokenizer.encode import Tokenizer
+from codling.tokenizer.train import TokenizerConfig, train_tokenizer
+
+SETTINGS = {
+    "jax_platforms": "cpu",
+    "jax_num_cpu_devices": 2,
+    "jax_compilation_cache_dir": str(Path(__file__).parents[1] / ".cache" / "jax"),
+    "jax_persistent_cache_min_compile_time_secs": 0.2,
+    "jax_numpy_dtype_promotion": "strict",
+    "jax_numpy_rank_promotion": "raise",
+}
+for name, value in SETTINGS.items():
+    jax.config.update(name, value)  # type: ignore[no-untyped-call]
+
+
+class Pair(NamedTuple):
+    """The directories of a dense and of a palettized bundle of the same weights. Copy what you want to damage."""
+
+    server: Path
+    device: Path
+    model: Transformer
+    """The dense one."""
+    tokenizer: Tokenizer
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """Bundles of a model that runs in milliseconds, filled by numpy: compiling the real `init` takes seconds."""
+    text = (Path(__file__).parent / "data" / "alice.txt").read_text(encoding="utf-8")
+    tokenizer = Tokenizer.from_bytes(train_tokenizer([text], TokenizerConfig(vocab_size=600)))
+    shape = ModelConfig(
+        vocab_size=tokenizer.vocab_size,
+        model_dim=16,
+        ffn_dim=24,
+        num_layers=2,
+        num_query_heads=2,
+        num_kv_heads=1,
+        head_dim=8,
+        context_length_tokens=96,
+    )
+    random = np.random.default_rng(0)
+    like = eqx.filter_eval_shape(init_transformer, shape, jax.random.key(0))
+    model: Transformer = jax.tree.map(lambda leaf: jnp.asarray(random.normal(size=leaf.shape), jnp.float32), like)
+
+    def run_server(config: object, inputs: Inputs, out: Workspace, key: PRNGKeyArray) -> dict[str, Any]:
+        (out.path / "dense").mkdir(exist_ok=True)
+        save_model(out.path / "dense", model, tokenizer_sha256=tokenizer.sha256)
+        write_bundle_files(out.path, out.path / "dense", tokenizer)
+        shutil.rmtree(out.path / "dense")
+        return {}
+
+    def run_device(config: PalettizeConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray) -> dict[str, Any]:
+        compressed = compress_model(model, config, out)
+        (out.path / "small").mkdir(exist_ok=True)
+        save_compressed_model(out.path / "small", model, compressed, tokenizer_sha256=tokenizer.sha256)
+        write_bundle_files(out.path, out.path / "small", tokenizer)
+        shutil.rmtree(out.path / "small")
+        adapted = attach_residual(load_model(out.path), model, rank=2)
+        save_adapter(out.path / "adapters" / "recovery", adapted, out.path)
+        return {"bits_per_weight_projections": 4.0}
+
+    store = tmp_path_factory.mktemp("bundles")
+    stages = (
+        Stage("server", "bundle", 1, BundleConfig(), {}, run_server),
+        Stage("device", "bundle", 1, PalettizeConfig(), {}, run_device),
+    )
+    server, device = (run_stage(stage, {}, store, 0, SilentReporter()).path for stage in stages)
+    return Pair(server, device, model, tokenizer)

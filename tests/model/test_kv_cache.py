@@ -61,6 +61,15 @@ def test_several_tokens_at_once_equal_one_by_one() -> None:
     np.testing.assert_array_equal(full.values[1, 4 : 4 + NUM_NEW], VALUES[1])
 
 
+def test_padding_that_reaches_past_the_last_slot_is_dropped() -> None:
+    cache = make_cache()
+    near_end = KVCache(cache.keys, cache.values, jnp.asarray([0, NUM_SLOTS - 1]))
+    attended, full = attend(near_end, QUERIES, KEYS, VALUES)
+    np.testing.assert_array_equal(full.keys[1, :-1], cache.keys[1, :-1])
+    np.testing.assert_array_equal(full.keys[1, -1], KEYS[1, 0])
+    assert np.isfinite(attended[1, 0]).all()
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_an_empty_cache_takes_the_bytes_that_count_says(tiny_config: ModelConfig, dtype: type) -> None:
     cache = jax.eval_shape(lambda: empty_cache(tiny_config, 3, 20, jnp.dtype(dtype)))

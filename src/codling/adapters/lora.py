@@ -75,9 +75,10 @@ def split(model: Transformer) -> tuple[Transformer, Transformer]:
     """(adapter, base): the same tree twice, each with None where the other has its arrays."""
 
     def marks(node: object) -> object:
-        if isinstance(node, LoraLinear):
-            return LoraLinear(jax.tree.map(lambda _: False, node.base), True, True)  # type: ignore[arg-type]
-        return jax.tree.map(lambda _: False, node)
+        nowhere = jax.tree.map(lambda _: False, node)
+        if not isinstance(node, LoraLinear):
+            return nowhere
+        return eqx.tree_at(lambda lora: (lora.down, lora.up), nowhere, (True, True))
 
     spec = jax.tree.map(marks, model, is_leaf=lambda node: isinstance(node, LoraLinear))
     adapter, base = eqx.partition(model, spec)

@@ -62,7 +62,9 @@ def attach_adapter(model: Transformer, directory: Path, base: Path) -> Transform
         raise UserError(f"{directory}: this adapter was trained for another base than {base}; train it for this one")
     path = directory / ADAPTER_WEIGHTS_FILE
     tensors, _ = read_tensors(path)
-    rank = values["r"]
+    rank = values.get("r")
+    if not isinstance(rank, int):
+        raise UserError(f"{directory / ADAPTER_CONFIG_FILE}: the rank 'r' is missing or not a whole number")
 
     def stack(name: str, letter: str, shape: tuple[int, ...]) -> jax.Array:
         parts = []

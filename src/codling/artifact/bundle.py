@@ -1,5 +1,6 @@
 """The bundle: what users run, move and publish. Hugging Face layout, the manifest, and `adapters/<name>/`."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -93,13 +94,17 @@ def export_hf(bundle: Bundle, out: Path) -> None:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: not empty; choose another --out")
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    dense = partial / "dense"
-    dense.mkdir(parents=True)
-    save_model(dense, bundle.model, tokenizer_sha256=bundle.tokenizer.sha256)
-    write_bundle_files(partial, dense, bundle.tokenizer)
-    shutil.rmtree(dense)
-    if out.exists():
-        out.rmdir()
-    partial.rename(out)
+    # Named after this process: what somebody else keeps beside `out` is never touched.
+    out = out.resolve()
+    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    try:
+        dense = partial / "dense"
+        dense.mkdir(parents=True)
+        save_model(dense, bundle.model, tokenizer_sha256=bundle.tokenizer.sha256)
+        write_bundle_files(partial, dense, bundle.tokenizer)
+        shutil.rmtree(dense)
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

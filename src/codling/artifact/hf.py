@@ -41,6 +41,9 @@ LAYER_NAMES = {
 }
 """Path inside a block -> name inside `model.layers.<i>`."""
 
+FIXED_VALUES = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "use_sliding_window": False}
+"""Choices that these architectures leave open and codling does not; a file that leaves them out means the same."""
+
 
 def config_json(config: ModelConfig, special_ids: dict[str, int]) -> dict[str, Any]:
     """The model's `config.json`; `special_ids` gives bos, eos and pad."""
@@ -76,10 +79,14 @@ def model_config(values: dict[str, Any], *, source: str) -> ModelConfig:
         raise UserError(f"{source}: model_type {values.get('model_type')!r} is not one of qwen3, llama")
     if not values.get("tie_word_embeddings", False):
         raise UserError(f"{source}: input and output embedding must be one matrix (tie_word_embeddings)")
+    for key, fixed in FIXED_VALUES.items():
+        if values.get(key, fixed) != fixed:
+            raise UserError(f"{source}: {key} {values[key]!r} is not supported, only {fixed!r}")
     scaling = values.get("rope_scaling") or {}
     parameters = values.get("rope_parameters") or scaling
-    if parameters.get("rope_type", "default") != "default":
-        raise UserError(f"{source}: RoPE scaling of type {parameters['rope_type']!r} is not supported")
+    rope_type = parameters.get("rope_type", parameters.get("type", "default"))
+    if rope_type != "default":
+        raise UserError(f"{source}: RoPE scaling of type {rope_type!r} is not supported")
     keys = {
         "vocab_size": "vocab_size",
         "model_dim": "hidden_size",
@@ -145,8 +152,17 @@ def model_from_tensors(config: ModelConfig, tensors: dict[str, np.ndarray], *, s
 
 
 def write_tensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write safetensors with the names in order, so that the same weights give the same bytes."""
+    """Write safetensors with all names in order, so that the same weights give the same bytes."""
     save_file(dict(sorted(tensors.items())), path, metadata={"format": "pt", **metadata})
+    # The library writes the metadata in random order; in order, the header has the same length.
+    with path.open("r+b") as file:
+        size_bytes = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size_bytes))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(size_bytes)
+        assert len(text) == size_bytes
+        file.seek(8)
+        file.write(text)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -16,6 +16,7 @@ from codling.config import config, from_dict, to_dict
 from codling.errors import UserError
 
 MANIFEST_FILE = "manifest.json"
+MANIFEST_PARTIAL_FILE = "manifest.json.partial"
 SCHEMA_VERSION = 1
 RECORDED_LIBRARIES = ("codling", "jax", "jaxlib", "equinox", "optax", "grain", "numpy", "sentencepiece")
 
@@ -56,7 +57,7 @@ def artifact_id(stage: str, version: int, config: dict[str, Any], seed: int, inp
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Write the manifest in one step, so that it is never seen half written."""
-    partial = directory / (MANIFEST_FILE + ".partial")
+    partial = directory / MANIFEST_PARTIAL_FILE
     partial.write_text(json.dumps(to_dict(manifest), indent=1) + "\n", encoding="utf-8")
     partial.replace(directory / MANIFEST_FILE)
 
@@ -72,6 +73,8 @@ def read_manifest(directory: Path) -> Manifest:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise UserError(f"{path}: not JSON; the artifact is damaged, build it again") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: not a JSON object; the artifact is damaged, build it again")
     if values.get("schema_version") != SCHEMA_VERSION:
         raise UserError(f"{path}: schema version {values.get('schema_version')}, this codling reads {SCHEMA_VERSION}")
     return from_dict(Manifest, values, source=str(path))

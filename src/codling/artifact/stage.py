@@ -7,6 +7,7 @@ own.
 
 import datetime
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from codling.artifact.manifest import (
+    MANIFEST_FILE,
+    MANIFEST_PARTIAL_FILE,
     SCHEMA_VERSION,
     Manifest,
     artifact_id,
@@ -31,6 +34,7 @@ from codling.config import to_dict
 from codling.errors import UserError
 
 STARTED_FILE = "started.json"
+STARTED_PARTIAL_FILE = "started.json.partial"
 CHECKPOINTS_DIRECTORY = "checkpoints"
 
 
@@ -74,7 +78,8 @@ def run_stage(stage: Stage, inputs: Inputs, store: Path, seed: int, reporter: Re
     input_ids = {role: artifact.manifest.id for role, artifact in inputs.items()}
     identity = artifact_id(stage.name, stage.version, config, seed, input_ids)
     directory = store / identity
-    if (directory / "manifest.json").exists():
+    if (directory / MANIFEST_FILE).exists():
+        _drop_checkpoints(directory)
         return load_artifact(directory, stage.kind)
     started = _claim(directory, identity)
     start_s = time.perf_counter()
@@ -82,7 +87,7 @@ def run_stage(stage: Stage, inputs: Inputs, store: Path, seed: int, reporter: Re
     # The key depends on the stage's name too: two stages of one recipe must not draw the same numbers.
     key = jax.random.key(int.from_bytes(artifact_id(stage.name, 0, {}, seed, {}).encode()[-7:]) % 2**31)
     metrics = stage.run(stage.config, inputs, workspace, key)
-    files = sorted(path for path in directory.rglob("*") if path.is_file() and _is_result(path, directory))
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and is_result(path, directory))
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         id=identity,
@@ -101,25 +106,44 @@ def run_stage(stage: Stage, inputs: Inputs, store: Path, seed: int, reporter: Re
         wall_time_s=round(time.perf_counter() - start_s, 3),
     )
     write_manifest(directory, manifest)
+    _drop_checkpoints(directory)
     return Artifact(directory, manifest)
+
+
+def is_result(path: Path, directory: Path) -> bool:
+    """Whether a file is part of what a stage made, and not of how it went.
+
+    Metrics hold wall times, and checkpoints and markers are working files.
+    """
+    working = {STARTED_FILE, STARTED_PARTIAL_FILE, MANIFEST_FILE, MANIFEST_PARTIAL_FILE}
+    return path.relative_to(directory).parts[0] not in working | {CHECKPOINTS_DIRECTORY, "metrics.jsonl", "tensorboard"}
 
 
 def _claim(directory: Path, identity: str) -> str:
     """Mark the directory as this stage's; refuse one that holds something else. Returns when work began."""
-    marker = directory / STARTED_FILE
-    if directory.exists() and any(directory.iterdir()):
-        if not marker.exists() or json.loads(marker.read_text(encoding="utf-8")).get("id") != identity:
-            raise UserError(f"{directory}: not empty and not begun by this stage; choose another --out or remove it")
-        return str(json.loads(marker.read_text(encoding="utf-8"))["started"])
-    directory.mkdir(parents=True, exist_ok=True)
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    partial = marker.with_suffix(".partial")
-    partial.write_text(json.dumps({"id": identity, "started": now}), encoding="utf-8")
-    partial.replace(marker)
-    return now
+    marker, partial = directory / STARTED_FILE, directory / STARTED_PARTIAL_FILE
+    if marker.is_file():
+        begun = _read_marker(marker)
+        if begun.get("id") == identity:
+            return str(begun.get("started"))
+    # A kill while the marker was written leaves its first half and nothing else.
+    elif not directory.exists() or not any(path != partial for path in directory.iterdir()):
+        directory.mkdir(parents=True, exist_ok=True)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        partial.write_text(json.dumps({"id": identity, "started": now}), encoding="utf-8")
+        partial.replace(marker)
+        return now
+    raise UserError(f"{directory}: not empty and not begun by this stage; choose another --out or remove it")
 
 
-def _is_result(path: Path, directory: Path) -> bool:
-    """Metrics hold wall times and checkpoints are working files: neither is part of the result's identity."""
-    top = path.relative_to(directory).parts[0]
-    return top not in {STARTED_FILE, CHECKPOINTS_DIRECTORY, "metrics.jsonl", "tensorboard"}
+def _read_marker(marker: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(marker.read_text(encoding="utf-8"))
+    except ValueError:
+        values = None
+    return values if isinstance(values, dict) else {}
+
+
+def _drop_checkpoints(directory: Path) -> None:
+    """A finished stage has no use for them, and they take three times the room of its weights."""
+    shutil.rmtree(directory / CHECKPOINTS_DIRECTORY, ignore_errors=True)

@@ -3,9 +3,10 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Progress(Protocol):
     """The progress of one stretch of long work."""
 
@@ -13,6 +14,7 @@ class Progress(Protocol):
         """Say how many units are done, with a few figures to show beside."""
 
 
+@runtime_checkable
 class Reporter(Protocol):
     """Shows progress to whoever watches: a terminal, a log, nobody."""
 

@@ -13,7 +13,7 @@ HELDOUT_BATCH_ROWS = 8
 def heldout_figures(
     model: Transformer, corpus: Corpus, *, row_length_tokens: int, rows_per_kind: int, with_skills: bool = False
 ) -> dict[str, Any]:
-    """Loss a token by kind; `nll` and `bits_per_byte` are means over the kinds of text, `nll_skills` over skills."""
+    """Loss a token by kind; `nll`, `bits_per_byte` and `accuracy` are means over the kinds of text."""
 
     def score(kind: str) -> TextScore:
         rows = corpus.heldout_rows(kind, row_length_tokens=row_length_tokens)
@@ -25,6 +25,7 @@ def heldout_figures(
     figures = {
         "nll": _mean([part.nll_per_token for part in text.values()]),
         "bits_per_byte": _mean([part.bits_per_byte for part in text.values()]),
+        "accuracy": _mean([part.accuracy for part in text.values()]),
         "nll_by_kind": {kind: part.nll_per_token for kind, part in (text | skills).items()},
     }
     return figures | ({"nll_skills": _mean([part.nll_per_token for part in skills.values()])} if skills else {})

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Bool, Float, Int32
 
 from codling.data.loader import Batch, iterate_once, stack_rows
 from codling.data.pack import PackedRows
@@ -23,6 +23,8 @@ class TextScore(NamedTuple):
     """Mean negative log-likelihood, in nats."""
     bits_per_byte: float
     """Of the UTF-8 text: comparable between tokenizers."""
+    accuracy: float
+    """Share of the tokens that were the model's first choice."""
     tokens: int
 
     @property
@@ -31,31 +33,41 @@ class TextScore(NamedTuple):
         return math.exp(self.nll_per_token)
 
 
+class TokenScores(NamedTuple):
+    """One figure a token."""
+
+    nll: Float[Array, "B T"]
+    """-log p of the target given what precedes it in its document."""
+    is_first_choice: Bool[Array, "B T"]
+
+
 @eqx.filter_jit
-def token_nll(model: Transformer, batch: Batch) -> Float[Array, "B T"]:
-    """-log p of each target given what precedes it in its document; logits are alive for one row at a time."""
+def score_tokens(model: Transformer, batch: Batch) -> TokenScores:
+    """Score every target; logits are alive for one row at a time."""
     tokens, positions, segment_ids = (jnp.asarray(x) for x in (batch.tokens, batch.positions, batch.segment_ids))
     hidden = model(tokens, positions, segment_ids, rope_theta=model.config.rope_theta)
 
-    def row_nll(row: tuple[Array, Array]) -> Array:
+    def score_row(row: tuple[Array, Array]) -> TokenScores:
         row_hidden, targets = row
         logits = model.logits(row_hidden).astype(jnp.float32)
         picked = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
-        return jax.nn.logsumexp(logits, axis=-1) - picked
+        return TokenScores(jax.nn.logsumexp(logits, axis=-1) - picked, jnp.argmax(logits, axis=-1) == targets)
 
-    nll: Array = jax.lax.map(row_nll, (hidden, jnp.asarray(batch.targets)))
-    return nll
+    scores: TokenScores = jax.lax.map(score_row, (hidden, jnp.asarray(batch.targets)))
+    return scores
 
 
 def score_batches(model: Transformer, batches: Iterable[Batch], lengths_bytes: Int32[np.ndarray, " V"]) -> TextScore:
     """Score every target with a loss weight."""
-    nll = num_tokens = num_bytes = 0.0
+    nll = num_right = num_tokens = num_bytes = 0.0
     for batch in batches:
         weights = np.asarray(batch.loss_weights, np.float64)
-        nll += float((np.asarray(token_nll(model, batch), np.float64) * weights).sum())
+        scores = score_tokens(model, batch)
+        nll += float((np.asarray(scores.nll, np.float64) * weights).sum())
+        num_right += float((np.asarray(scores.is_first_choice) * weights).sum())
         num_tokens += float(weights.sum())
         num_bytes += float((lengths_bytes[batch.targets] * weights).sum())
-    return TextScore(nll / num_tokens, nll / math.log(2) / num_bytes, int(num_tokens))
+    return TextScore(nll / num_tokens, nll / math.log(2) / num_bytes, num_right / num_tokens, int(num_tokens))
 
 
 def first_rows(rows: PackedRows, num_rows: int, batch_size_rows: int) -> Iterable[Batch]:
@@ -72,7 +84,7 @@ def nll_by_position(model: Transformer, batches: Iterable[Batch], bounds_tokens:
     """Mean negative log-likelihood of the targets at positions [bounds[i], bounds[i + 1])."""
     sums, counts = np.zeros(len(bounds_tokens) - 1), np.zeros(len(bounds_tokens) - 1)
     for batch in batches:
-        nll = np.asarray(token_nll(model, batch), np.float64)
+        nll = np.asarray(score_tokens(model, batch).nll, np.float64)
         for index, (low, high) in enumerate(pairwise(bounds_tokens)):
             chosen = (batch.positions >= low) & (batch.positions < high) & (batch.loss_weights > 0)
             sums[index] += nll[chosen].sum()

@@ -1,7 +1,5 @@
 """The shape of a model and the named sizes (arXiv 2407.21075 section 2.1 and table 1)."""
 
-from typing import Any
-
 import pydantic
 
 from codling.config import config
@@ -44,8 +42,6 @@ class ModelConfig:
         return self
 
 
-_TINY: dict[str, Any] = {"num_kv_heads": 2, "head_dim": 32, "context_length_tokens": 256}
-
 SIZES: dict[str, ModelConfig] = {
     # The pair of the quickstart: what two cores can train in minutes. Ours.
     "quickstart_server": ModelConfig(
@@ -53,18 +49,38 @@ SIZES: dict[str, ModelConfig] = {
         context_length_tokens=256,
     ),
     "quickstart_device_parent": ModelConfig(
-        vocab_size=2048, model_dim=128, ffn_dim=512, num_layers=4, num_query_heads=4, **_TINY
+        vocab_size=2048, model_dim=128, ffn_dim=512, num_layers=4, num_query_heads=4, num_kv_heads=2, head_dim=32,
+        context_length_tokens=256,
     ),
     "quickstart_device": ModelConfig(
-        vocab_size=2048, model_dim=128, ffn_dim=256, num_layers=4, num_query_heads=4, **_TINY
+        vocab_size=2048, model_dim=128, ffn_dim=256, num_layers=4, num_query_heads=4, num_kv_heads=2, head_dim=32,
+        context_length_tokens=256,
     ),
-    # The published on-device shape (AXLearn "honeycrisp 3B") and its parent.
+    # A pair for one GPU: about 110M and 50M parameters. Ours.
+    "mini_server": ModelConfig(
+        vocab_size=32_768, model_dim=768, ffn_dim=2304, num_layers=12, num_query_heads=12, num_kv_heads=4, head_dim=64,
+        context_length_tokens=1024,
+    ),
+    "mini_device_parent": ModelConfig(
+        vocab_size=32_768, model_dim=512, ffn_dim=3072, num_layers=12, num_query_heads=8, num_kv_heads=4, head_dim=64,
+        context_length_tokens=1024,
+    ),
+    "mini_device": ModelConfig(
+        vocab_size=32_768, model_dim=512, ffn_dim=1280, num_layers=12, num_query_heads=8, num_kv_heads=4, head_dim=64,
+        context_length_tokens=1024,
+    ),
+    # The published on-device shape (AXLearn "honeycrisp 3B") and its parent, whose ffn_dim follows from 6.4B.
     "device_3b": ModelConfig(
         vocab_size=49_152, model_dim=3072, ffn_dim=8064, num_layers=26, num_query_heads=24, num_kv_heads=8,
         head_dim=128, context_length_tokens=4096,
     ),
     "device_parent_6b": ModelConfig(
         vocab_size=49_152, model_dim=3072, ffn_dim=23_296, num_layers=26, num_query_heads=24, num_kv_heads=8,
+        head_dim=128, context_length_tokens=4096,
+    ),
+    # The server's size was never published: a 70B-class model of the same recipe and the published vocabulary. Ours.
+    "server_70b": ModelConfig(
+        vocab_size=100_352, model_dim=8192, ffn_dim=28_672, num_layers=80, num_query_heads=64, num_kv_heads=8,
         head_dim=128, context_length_tokens=4096,
     ),
 }  # fmt: skip

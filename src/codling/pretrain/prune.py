@@ -88,7 +88,8 @@ def unit_scores(model: Transformer, batch: Batch) -> Float[Array, "L F"]:
         x = x + attended
         units = block.feed_forward.hidden_units(block.feed_forward_norm(x))
         size = jnp.linalg.norm(block.feed_forward.down.weight, axis=0)
-        score = jnp.sum(jnp.abs(units) * (segment_ids > 0)[:, :, None], axis=(0, 1)) * size
+        is_text = (segment_ids > 0).astype(units.dtype)
+        score = jnp.einsum("btf,bt->f", jnp.abs(units), is_text) * size
         return x + block.feed_forward.down(units), score
 
     _, scores = jax.lax.scan(layer, model.embedding[tokens], model.blocks)

@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from codling.artifact.manifest import MANIFEST_FILE
 from codling.artifact.stage import Artifact, Stage, load_artifact, run_stage
@@ -26,6 +26,7 @@ REPORT_STAGE = "report"
 REPORT_FILE = "report.html"
 
 
+@runtime_checkable
 class BuildReporter(Reporter, Protocol):
     """Shows how a build goes."""
 

@@ -4,14 +4,14 @@ conversations -> tokenizer -> tokens
 server:  core -> continued -> long_context -> sft -> bundle
 device:  parent core -> prune -> distill (teacher: server core) -> continued -> long_context -> sft
          -> palettize -> recover -> bundle
-control: the device's shape from random weights, on the tokens of `distill`
+control: the device's shape from random weights on the tokens of `distill`, then continued like it
 both:    measure -> report
 """
 
 from dataclasses import replace
 
 from codling.artifact.stage import Stage
-from codling.config import config
+from codling.config import config, to_dict
 from codling.data.conversations import ConversationsConfig, run_conversations
 from codling.data.prepare import TokenizerStageConfig, TokensStageConfig, run_tokenizer, run_tokens
 from codling.data.sources import CorpusConfig, fingerprint, load_corpus
@@ -27,6 +27,7 @@ from codling.pretrain.distill import DistillConfig, run_distill
 from codling.pretrain.long_context import LongContextConfig, run_long_context
 from codling.pretrain.prune import PruneConfig, run_prune
 from codling.pretrain.text_stage import TextStageConfig
+from codling.report.page import ReportConfig, run_report
 from codling.tokenizer.train import TokenizerConfig
 
 
@@ -70,7 +71,7 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
     texts = {split: load_corpus(recipe.corpus, split) for split in ("train", "heldout")}
     corpus_sha256 = fingerprint({f"{split}/{kind}": docs for split in texts for kind, docs in texts[split].items()})
     tokens = {"tokens": "tokens"}
-    return (
+    graph = (
         Stage("conversations", "conversations", 1, recipe.conversations, {}, run_conversations),
         Stage(
             "tokenizer",
@@ -123,6 +124,14 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
             tokens,
             run_core,
         ),
+        Stage(
+            "device_from_scratch_continued",
+            "model",
+            1,
+            recipe.device_continued,
+            tokens | {"model": "device_from_scratch"},
+            run_continued,
+        ),
         *_second_half("server", recipe.server_continued, recipe.server_long_context, recipe.server_sft, "server_core"),
         *_second_half(
             "device", recipe.device_continued, recipe.device_long_context, recipe.device_sft, "device_distill"
@@ -167,6 +176,13 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
             run_measure,
         ),
     )
+    return (*graph, _report(recipe, graph))
+
+
+def _report(recipe: Recipe, graph: tuple[Stage, ...]) -> Stage:
+    """The page about all that went before."""
+    config = ReportConfig(recipe_name=recipe.name, recipe=to_dict(recipe))
+    return Stage("report", "report", 1, config, {stage.name: stage.name for stage in graph}, run_report)
 
 
 def _second_half(

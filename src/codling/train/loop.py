@@ -6,7 +6,7 @@ checkpoint, saves as it goes, stops before an update that is not finite, and wri
 
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,7 @@ class LoopConfig:
     log_every_steps: int = 5
 
 
+@runtime_checkable
 class Loader(Protocol):
     """An endless iterator of batches that can say where it is and go there."""
 
@@ -83,11 +84,11 @@ def train(
         state = restored.state
         loader.set_state(restored.loader_state)
     first_step = 0 if restored is None else restored.step
-    writer = MetricsWriter(workspace.path, first_step)
     if first_step == config.num_steps:
         yield StepRecord(first_step, float("nan"), state.params)
 
-    with workspace.progress(config.num_steps, first_step) as progress:
+    progress_of_stage = workspace.progress(config.num_steps, first_step)
+    with MetricsWriter(workspace.path, first_step) as writer, progress_of_stage as progress:
         num_tokens, since = 0.0, time.perf_counter()
         for step in range(first_step + 1, config.num_steps + 1):
             batch = next(loader)
@@ -114,7 +115,6 @@ def train(
             if step % config.save_every_steps == 0 or step == config.num_steps:
                 checkpoints.save(step, state, loader.get_state())
             yield StepRecord(step, float(metrics.loss), state.params)
-    writer.close()
 
 
 def _copy(tree: P) -> P:

@@ -30,7 +30,10 @@ class MetricsWriter:
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
 
-    def close(self) -> None:
+    def __enter__(self) -> "MetricsWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Close both files."""
         self._file.close()
         self._events.close()

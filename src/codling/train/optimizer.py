@@ -25,7 +25,7 @@ class OptimizerConfig:
 
 def build_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientTransformation:
     """The update rule for a stage of num_steps steps."""
-    return optax.chain(
+    rule = optax.chain(
         optax.clip_by_global_norm(config.max_gradient_norm),
         optax.adamw(
             build_schedule(config.schedule, num_steps),
@@ -35,6 +35,14 @@ def build_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientTr
             mask=_is_decayed,
         ),
     )
+
+    def update(gradients: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+        # Optax multiplies its integer step counts with floats, which our own code is not allowed to.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = rule.update(gradients, state, params)
+        return updates, state
+
+    return optax.GradientTransformation(rule.init, update)
 
 
 def _is_decayed(params: PyTree) -> PyTree:

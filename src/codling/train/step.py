@@ -65,7 +65,7 @@ def build_step(loss_fn: LossFunction[P], optimizer: optax.GradientTransformation
     ) -> tuple[TrainState[P], StepMetrics]:
         gradients, sums = sharded(state.params, frozen, batch, jax.random.fold_in(key, state.step))
         gradients = jax.tree.map(lambda gradient: gradient / sums.weight, gradients)
-        norm = optax.global_norm(gradients)
+        norm = optax.tree.norm(gradients)
         loss = sums.value / sums.weight
         is_finite = jnp.isfinite(norm) & jnp.isfinite(loss)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)

@@ -1,0 +1,5 @@
+"""`python -m codling`."""
+
+from codling.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Measurements of codling next to its peers, both sides in one run."""

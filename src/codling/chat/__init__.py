@@ -1,0 +1,1 @@
+"""Talking to a bundle: one sequence and its cache, a conversation, and the terminal."""

@@ -1,0 +1,151 @@
+"""A conversation with a bundle: its messages, its tokens, and what the model answers, piece by piece.
+
+The messages are the truth: every turn is spelled by the chat template from the start, as in training, and the decoder
+runs only what is new in it.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+from codling.artifact.bundle import Bundle
+from codling.chat.decode import Decoder
+from codling.errors import UserError
+from codling.model.generate import Sampling
+from codling.tokenizer.assistant_turn import AssistantTurn, parse_assistant
+from codling.tokenizer.chat_template import encode_chat
+from codling.tokenizer.encode import StreamDecoder
+from codling.tokenizer.special_tokens import BOS, END, EOS, TOOL_CALL
+
+FinishReason = Literal["stop", "length", "context", "interrupted"]
+"""The model ended its turn; the limit on new tokens; the end of the context; the reader stopped reading."""
+STOP_IDS = (END.id, EOS.id)
+
+
+class Answer(NamedTuple):
+    """What the model wrote, and what it took."""
+
+    turn: AssistantTurn
+    finish_reason: FinishReason
+    prompt_tokens: int
+    answer_tokens: int
+    """The token that ended the turn is counted."""
+    first_token_s: float
+    """From the question to the first token: the prompt, and at first the compilation."""
+    time_s: float
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Speed of writing once it has begun; 0 for an answer of one token."""
+        return (self.answer_tokens - 1) / max(self.time_s - self.first_token_s, 1e-9)
+
+
+class Session:
+    """A conversation; the same bundle, messages, sampling and seed give the same answers."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        system: str | None = None,
+        tools: Sequence[dict[str, Any]] = (),
+        sampling: Sampling | None = None,
+        seed: int = 0,
+        max_new_tokens: int | None = None,
+    ) -> None:
+        """Begin with a system message and tool definitions, if any; the default takes the most likely token."""
+        self._tokenizer = bundle.tokenizer
+        self._tools = tuple(tools)
+        self._beginning: tuple[dict[str, Any], ...] = () if system is None else ({"role": "system", "content": system},)
+        self._decoder = Decoder(bundle.model, sampling or Sampling(), seed)
+        self._max_new_tokens = max_new_tokens or bundle.model.config.context_length_tokens
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything but the system message and the tools."""
+        self._messages = list(self._beginning)
+        self.context_used_tokens = 0
+        """Tokens of the conversation so far, the last answer included."""
+        self.last_answer: Answer | None = None
+        """Set when the stream of an answer has ended."""
+
+    @property
+    def context_length_tokens(self) -> int:
+        """Tokens that the conversation may have."""
+        return self._decoder.context_length_tokens
+
+    @property
+    def pending_calls(self) -> int:
+        """Tool calls of the last answer that have no result yet."""
+        return len(self._messages[-1].get("tool_calls", ())) if self._messages else 0
+
+    def ask(self, message: str) -> Iterator[str]:
+        """Say something; returns the text of the answer in pieces, as it is written. Calls are in `last_answer`.
+
+        Errors: `UserError` with the numbers if it does not fit the context; then nothing has changed or run.
+        """
+        return self._answer({"role": "user", "content": message})
+
+    def add_tool_results(self, results: Sequence[str]) -> Iterator[str]:
+        """Give the result of each call of the last answer, in order; returns what the model says to them.
+
+        Errors: `UserError` if there are not as many calls, and as for `ask`.
+        """
+        if not results or len(results) != self.pending_calls:
+            raise UserError(f"{len(results)} tool results, but the last answer waits for {self.pending_calls}")
+        return self._answer(*({"role": "tool", "content": result} for result in results))
+
+    def continue_text(self, text: str) -> Iterator[str]:
+        """Write on from plain text, without a conversation. Errors: as for `ask`."""
+        prompt = [BOS.id, *self._tokenizer.encode(text)]
+        self._decoder.check_fits(prompt)
+        return self._stream(prompt, None)
+
+    def _answer(self, *new_messages: dict[str, Any]) -> Iterator[str]:
+        messages = [*self._messages, *new_messages]
+        prompt = encode_chat(self._tokenizer, messages, self._tools, add_generation_prompt=True).ids
+        self._decoder.check_fits(prompt)
+        return self._stream(prompt, messages)
+
+    def _stream(self, prompt: list[int], messages: list[dict[str, Any]] | None) -> Iterator[str]:
+        start_s = time.perf_counter()
+        first_token_s = 0.0
+        ids: list[int] = []
+        text = StreamDecoder(self._tokenizer, show_special=True)
+        is_content = True
+        reason: FinishReason = "interrupted"
+        try:
+            for token_id in self._decoder.run(prompt, self._max_new_tokens, STOP_IDS):
+                ids.append(token_id)
+                first_token_s = first_token_s or time.perf_counter() - start_s
+                is_content = is_content and token_id not in (*STOP_IDS, TOOL_CALL.id)
+                if is_content and (piece := text.push(token_id)):
+                    yield piece
+            if rest := text.finish():
+                yield rest
+            reason = self._finish_reason(prompt, ids)
+        finally:
+            # Also when the reader stops in the middle: what was said so far was said.
+            self.last_answer = Answer(
+                turn=parse_assistant(self._tokenizer, ids),
+                finish_reason=reason,
+                prompt_tokens=len(prompt),
+                answer_tokens=len(ids),
+                first_token_s=first_token_s,
+                time_s=time.perf_counter() - start_s,
+            )
+            self.context_used_tokens = len(prompt) + len(ids)
+            if messages is not None:
+                self._messages = [*messages, _message(self.last_answer.turn)]
+
+    def _finish_reason(self, prompt: Sequence[int], ids: Sequence[int]) -> FinishReason:
+        if ids[-1] in STOP_IDS:
+            return "stop"
+        return "context" if len(prompt) + len(ids) == self.context_length_tokens else "length"
+
+
+def _message(turn: AssistantTurn) -> dict[str, Any]:
+    """The turn as the next one sees it; a call that cannot be read stays visible as text."""
+    malformed = "".join(TOOL_CALL.text + call.text for call in turn.malformed_calls)
+    calls = [{"name": call.name, "arguments": call.arguments} for call in turn.tool_calls]
+    return {"role": "assistant", "content": turn.content + malformed, **({"tool_calls": calls} if calls else {})}

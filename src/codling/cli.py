@@ -1,0 +1,383 @@
+"""The command line: the only place that parses one. Each command opens its inputs, calls one function and shows it.
+
+What computes is imported inside the commands, so that `codling --help` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+from codling.disk import refusal, writing_to
+from codling.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from codling.chat.session import Session
+
+EXIT_DAMAGED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    help="Grow a pair of language models from one recipe, a server model and its on-device sibling, and run them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+recipe_app = typer.Typer(help="Look at recipes.", no_args_is_help=True)
+evaluate_app = typer.Typer(help="Measure a model.", no_args_is_help=True)
+bench_app = typer.Typer(help="Measure codling itself, next to its peers in the same run.", no_args_is_help=True)
+app.add_typer(recipe_app, name="recipe")
+app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(bench_app, name="bench")
+
+BundlePath = Annotated[
+    Path, Argument(metavar="BUNDLE", help="Directory of a bundle, for example runs/quickstart/device.")
+]
+AdapterName = Annotated[
+    str | None,
+    Option(
+        "--adapter", metavar="NAME", help="Adapter of the bundle, or 'none'. Default: its recovery adapter, if any."
+    ),
+]
+MaxTokens = Annotated[
+    int | None, Option("--max-tokens", min=1, help="Longest answer. Default: what the context holds.")
+]
+Temperature = Annotated[float, Option(min=0.0, help="0 takes the most likely token, 1 draws as the model predicts.")]
+TopP = Annotated[float, Option("--top-p", min=0.0, max=1.0, help="Draw from the likeliest tokens of this total mass.")]
+Seed = Annotated[int, Option(min=0, help="The same seed draws the same tokens.")]
+SystemText = Annotated[str | None, Option("--system", metavar="TEXT", help="System message of the conversation.")]
+ToolsFile = Annotated[Path | None, Option("--tools", metavar="FILE.json", help="List of function definitions.")]
+AsJson = Annotated[bool, Option("--json", help="One JSON object on stdout, for programs.")]
+Assignments = Annotated[
+    list[str], Option("--set", metavar="a.b=v", help="Override one value of the recipe; repeatable.")
+]
+
+
+class ExportFormat(StrEnum):
+    """What a bundle may be written as."""
+
+    hf = "hf"
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: Annotated[bool, Option("--version", help="Show the version and leave.")] = False) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        print(f"codling {version_of('codling')}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: codling build quickstart --set server_core.loop.num_steps=500")
+def build(
+    recipe: Annotated[str, Argument(metavar="RECIPE|FILE.toml", help="Name of a recipe, or a recipe file.")],
+    out: Annotated[Path | None, Option(help="Where to build. Default: runs/<name of the recipe>.")] = None,
+    until: Annotated[str | None, Option(metavar="STAGE", help="Last stage to run.")] = None,
+    assignments: Assignments = [],  # noqa: B006  typer copies it
+) -> None:
+    """Run a recipe, from raw text to finished bundles. A build that was stopped goes on where it was."""
+    from rich.console import Console
+
+    from codling.progress import build_reporter
+    from codling.recipes.build import BUNDLES, REPORT_FILE
+    from codling.recipes.build import build as build_recipe
+    from codling.recipes.registry import load_recipe
+
+    loaded = load_recipe(recipe, assignments)
+    directory = out or Path("runs") / loaded.name
+    console = Console(highlight=False)
+    try:
+        with writing_to(directory), build_reporter(console) as reporter:
+            build_recipe(loaded, directory, until=until, reporter=reporter)
+    except KeyboardInterrupt:
+        _complain("stopped; the same command goes on where it was")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    results = [directory / name for name in (*BUNDLES, REPORT_FILE) if (directory / name).exists()]
+    for path in results:
+        console.print(f"{path.stem:8} {path}", markup=False, soft_wrap=True)
+    if (directory / BUNDLES[-1]).exists():
+        console.print(f"next:    codling chat {directory / BUNDLES[-1]}", markup=False, soft_wrap=True)
+
+
+@recipe_app.command("list")
+def recipe_list() -> None:
+    """Name the recipes."""
+    from codling.recipes.registry import RECIPES
+
+    for name, recipe in RECIPES.items():
+        print(f"{name:12} {(recipe.__doc__ or '').partition(chr(10))[0]}")
+
+
+@recipe_app.command("show", epilog="Example: codling recipe show quickstart > mine.toml, then codling build mine.toml")
+def recipe_show(
+    name: Annotated[str, Argument(metavar="NAME|FILE.toml")],
+    assignments: Assignments = [],  # noqa: B006
+) -> None:
+    """Write out every value of a recipe, as TOML that `build` reads."""
+    from codling.recipes.registry import load_recipe, recipe_toml
+
+    print(recipe_toml(load_recipe(name, assignments)), end="")
+
+
+@app.command(epilog="Example: codling generate runs/quickstart/device --prompt 'Remind me to call Anna at noon'")
+def generate(
+    bundle: BundlePath,
+    prompt: Annotated[
+        str, Option(metavar="TEXT", help="What is said to the model; with --raw, what it writes on from.")
+    ],
+    adapter: AdapterName = None,
+    max_tokens: MaxTokens = None,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    seed: Seed = 0,
+    raw: Annotated[bool, Option("--raw/--chat", help="Go on with plain text, or answer as the user's turn.")] = False,
+    system: SystemText = None,
+    tools: ToolsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer one prompt, or with --raw write on from it. Tool calls come as lines of JSON."""
+    from codling.chat.terminal import REASON_NOTES, call_json, stream
+    from codling.show import answer_json, show_json
+
+    if raw and (system is not None or tools is not None):
+        raise UserError("--raw writes on from plain text; leave out --system and --tools, or --raw")
+    session, identity = _open_session(bundle, adapter, system, tools, temperature, top_p, seed, max_tokens)
+    pieces = session.continue_text(prompt) if raw else session.ask(prompt)
+    if as_json:
+        text = "".join(pieces)
+    else:
+        stream(pieces, _console())
+    answer = session.last_answer
+    assert answer is not None
+    if as_json:
+        show_json(answer_json(answer, session, identity, text))
+        return
+    print()
+    for call in answer.turn.tool_calls:
+        print(call_json(call))
+    for malformed in answer.turn.malformed_calls:
+        _complain(f"a tool call that cannot be read ({malformed.problem}): {malformed.text}")
+    if answer.finish_reason in REASON_NOTES:
+        _complain(REASON_NOTES[answer.finish_reason])
+
+
+@app.command(epilog="Example: codling chat runs/quickstart/device --temperature 0.7")
+def chat(
+    bundle: BundlePath,
+    adapter: AdapterName = None,
+    system: SystemText = None,
+    tools: ToolsFile = None,
+    max_tokens: MaxTokens = None,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    seed: Seed = 0,
+) -> None:
+    """Talk to a bundle. Shows after each answer how much of the context is used; nothing is ever cut silently."""
+    from codling.chat.terminal import run_chat, say
+
+    session, identity = _open_session(bundle, adapter, system, tools, temperature, top_p, seed, max_tokens)
+    console = _console()
+    say(console, identity, style="bold")
+    run_chat(session, console, input if sys.stdin.isatty() else _read_piped_line)
+
+
+@evaluate_app.command(epilog="Example: codling evaluate perplexity runs/quickstart/device --text notes.txt --json")
+def perplexity(
+    bundle: BundlePath,
+    text: Annotated[Path, Option(metavar="FILE", help="UTF-8, one document; .jsonl: one a record, its `text` field.")],
+    adapter: AdapterName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a text: every token once, from what precedes it in its row.
+
+    Each document begins with its start token and is cut into rows of the model's context length that do not overlap.
+    """
+    from codling.artifact.bundle import load_bundle
+    from codling.evaluate.perplexity import read_text, score_text
+    from codling.show import show_json
+
+    documents = read_text(text)
+    opened = load_bundle(bundle, adapter)
+    score = score_text(opened.model, opened.tokenizer, documents)
+    figures = {
+        "nll_per_token": score.nll_per_token,
+        "bits_per_byte": score.bits_per_byte,
+        "perplexity": score.perplexity,
+        "tokens": score.tokens,
+    }
+    if as_json:
+        show_json({"model": opened.identity, "text": str(text), **figures})
+    else:
+        for name, value in figures.items():
+            print(f"{name:14} {value:,.4f}" if isinstance(value, float) else f"{name:14} {value:,}")
+
+
+@app.command(epilog="Example: codling export runs/quickstart/device --to hf --out device-hf")
+def export(
+    bundle: BundlePath,
+    to: Annotated[
+        ExportFormat, Option(help="hf: dense float32 in the Hugging Face layout, read by transformers and vLLM.")
+    ],
+    out: Annotated[Path, Option(metavar="DIR", help="A directory that is not there yet, or empty.")],
+    adapter: AdapterName = None,
+) -> None:
+    """Write a bundle for other libraries, its adapter folded in."""
+    from codling.artifact.bundle import export_hf, load_bundle
+
+    opened = load_bundle(bundle, adapter)
+    with writing_to(out):
+        export_hf(opened, out)
+    print(f"{opened.identity} written to {out}")
+
+
+@app.command(epilog="Example: codling inspect runs/quickstart/device --json")
+def inspect(
+    artifact: Annotated[Path, Argument(metavar="ARTIFACT", help="Directory of any stage's artifact, or of a bundle.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what an artifact is and where it came from, and check its files.
+
+    Exit status 1 says that some of them changed or are missing.
+    """
+    from codling.artifact.describe import describe
+    from codling.show import artifact_json, show_artifact, show_json
+
+    description = describe(artifact)
+    if as_json:
+        show_json(artifact_json(description))
+    else:
+        show_artifact(description, _console())
+    if not description.is_whole:
+        raise typer.Exit(EXIT_DAMAGED)
+
+
+@bench_app.command("train")
+def bench_train(as_json: AsJson = False) -> None:
+    """Training throughput of one model, next to transformers on PyTorch (needs the extra `compare`)."""
+    from codling.bench.train import run_train_bench
+    from codling.show import show_figures, show_json
+
+    figures = run_train_bench(say=lambda line: print(line, file=sys.stderr))
+    if as_json:
+        show_json({"figures": [figure._asdict() for figure in figures]})
+    else:
+        show_figures(figures, _console())
+
+
+def _open_session(
+    bundle: Path,
+    adapter: str | None,
+    system: str | None,
+    tools: Path | None,
+    temperature: float,
+    top_p: float,
+    seed: int,
+    max_tokens: int | None,
+) -> "tuple[Session, str]":
+    from codling.artifact.bundle import load_bundle
+    from codling.chat.session import Session
+    from codling.model.generate import Sampling
+
+    definitions = _read_tools(tools)
+    opened = load_bundle(bundle, adapter)
+    session = Session(
+        opened,
+        system=system,
+        tools=definitions,
+        sampling=Sampling(temperature, top_p),
+        seed=seed,
+        max_new_tokens=max_tokens,
+    )
+    return session, opened.identity
+
+
+def _read_tools(path: Path | None) -> list[dict[str, Any]]:
+    import json
+
+    from codling.tokenizer.messages import read_tools
+
+    if path is None:
+        return []
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error})") from None
+    if not isinstance(values, list):
+        raise UserError(f"{path}: not a JSON list of function definitions")
+    return read_tools(values, source=str(path))
+
+
+def _read_piped_line(_: str) -> str:
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def _complain(message: str) -> None:
+    """One line on stderr."""
+    print(f"codling: {' '.join(message.splitlines())}", file=sys.stderr)
+
+
+def _use_all_cores() -> None:
+    """Ask JAX for one device a core, as `codling.train.sharding` explains, unless the user asked for something.
+
+    A power of two, so that it divides batches. By the environment, because JAX must not start for `--help`.
+    """
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(1 << (cores.bit_length() - 1)))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return the exit status: what is wrong with the input is one line on stderr."""
+    try:
+        result = app(args=list(arguments), prog_name="codling", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except UserError as error:
+        _complain(str(error))
+    except KeyboardInterrupt:
+        _complain("stopped")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has left; Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BAD_INPUT
+    except typer.TyperException as error:
+        if problem := _usage_problem(error):
+            _complain(problem)
+    except Exception as error:
+        message = refusal(error)
+        if message is None:
+            raise
+        _complain(message)
+    return EXIT_BAD_INPUT
+
+
+def _usage_problem(error: typer.TyperException) -> str:
+    """What Typer found wrong with the command line, and where to look it up; empty where it showed the help itself."""
+    message = error.format_message().replace("Value error, ", "").rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "codling"
+    return f"{message}; see {command} --help" if message else ""
+
+
+def main() -> None:
+    """Entry point of the `codling` command."""
+    _use_all_cores()
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,180 @@
+"""How a build shows itself: bars in a terminal, plain lines in a log. Both leave one line a stage.
+They are what `codling.recipes.build.BuildReporter` asks for.
+
+[ 1/19] conversations           1.3 s
+[ 4/19] server_core            41.2 s  held-out loss 7.446 -> 3.012
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from codling.artifact.workspace import Progress
+
+LINE_EVERY_S = 10.0
+"""In a log, a running stage says how far it is this often."""
+NAME_WIDTH = 20
+
+Clock = Callable[[], float]
+
+
+@contextlib.contextmanager
+def build_reporter(console: Console, clock: Clock = time.monotonic) -> Iterator["TerminalReporter | LogReporter"]:
+    """The reporter that suits where the output goes; whatever happens, the terminal is left in order."""
+    reporter = TerminalReporter(console) if console.is_terminal else LogReporter(console, clock)
+    try:
+        yield reporter
+    finally:
+        reporter.close()
+
+
+@final
+class TerminalReporter:
+    """One moving line for the running stage, which its one still line replaces."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._stage = ""
+        self._bars: Bars | None = None
+        self._waiting = TaskID(0)
+
+    def stage_started(self, name: str, index: int, total: int) -> None:
+        """Begin to move."""
+        self.close()
+        self._stage = _stage(name, index, total)
+        self._bars = Bars(
+            SpinnerColumn(finished_text=" "),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}", style="cyan", markup=False),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=self._console,
+            transient=True,
+        )
+        self._bars.start()
+        self._waiting = self._bars.add_task(self._stage, total=None, figures="")
+
+    def stage_done(self, name: str, seconds: float, headline: str) -> None:
+        """Put the still line in the place of the moving one."""
+        self.close()
+        _print(self._console, _done_line(self._stage, seconds, headline))
+
+    def stage_reused(self, name: str) -> None:
+        """Put the still line in the place of the moving one."""
+        self.close()
+        _print(self._console, _reused_line(self._stage), style="dim")
+
+    @contextlib.contextmanager
+    def progress(self, name: str, total: int, start: int) -> Iterator[Progress]:
+        """Show a bar for as long as the stretch lasts; before and after it the stage has a pulsing one."""
+        assert self._bars is not None
+        self._bars.update(self._waiting, visible=False)
+        task = self._bars.add_task(self._stage, total=total, completed=start, figures="")
+        try:
+            yield _Bar(self._bars, task)
+        finally:
+            self._bars.remove_task(task)
+            self._bars.update(self._waiting, visible=True)
+
+    def close(self) -> None:
+        """Take the moving line away."""
+        if self._bars is not None:
+            self._bars.stop()
+        self._bars = None
+
+
+@final
+class LogReporter:
+    """A line when a stage begins and when it ends, and one every LINE_EVERY_S in between."""
+
+    def __init__(self, console: Console, clock: Clock) -> None:
+        self._console = console
+        self._clock = clock
+        self._stage = ""
+
+    def stage_started(self, name: str, index: int, total: int) -> None:
+        """Say so."""
+        self._stage = _stage(name, index, total)
+        _print(self._console, f"{self._stage} ...")
+
+    def stage_done(self, name: str, seconds: float, headline: str) -> None:
+        """Say so."""
+        _print(self._console, _done_line(self._stage, seconds, headline))
+
+    def stage_reused(self, name: str) -> None:
+        """Say so."""
+        _print(self._console, _reused_line(self._stage))
+
+    @contextlib.contextmanager
+    def progress(self, name: str, total: int, start: int) -> Iterator[Progress]:
+        """Write lines for as long as the stretch lasts."""
+        yield _Lines(self._console, self._clock, self._stage, total, start)
+
+    def close(self) -> None:
+        """Nothing moves in a log."""
+
+
+class _Bar(NamedTuple):
+    bars: Bars
+    task: TaskID
+
+    def update(self, done: int, **figures: float) -> None:
+        self.bars.update(self.task, completed=done, figures=_figures(figures))
+
+
+class _Lines:
+    def __init__(self, console: Console, clock: Clock, stage: str, total: int, start: int) -> None:
+        self._console = console
+        self._clock = clock
+        self._stage = stage
+        self._total = total
+        self._start = start
+        self._begun_s = self._last_s = clock()
+
+    def update(self, done: int, **figures: float) -> None:
+        now_s = self._clock()
+        if now_s - self._last_s < LINE_EVERY_S or done >= self._total:
+            return
+        self._last_s = now_s
+        left_s = (now_s - self._begun_s) / max(1, done - self._start) * (self._total - done)
+        parts = [f"{done}/{self._total}", _figures(figures), f"{_duration(left_s)} left"]
+        _print(self._console, f"{self._stage} {'  '.join(part for part in parts if part)}")
+
+
+def _stage(name: str, index: int, total: int) -> str:
+    return f"[{index:{len(str(total))}}/{total}] {name:<{NAME_WIDTH}}"
+
+
+def _done_line(stage: str, seconds: float, headline: str) -> str:
+    return f"{stage} {_duration(seconds):>9}  {headline}"
+
+
+def _reused_line(stage: str) -> str:
+    return f"{stage} {'':>9}  done before"
+
+
+def _figures(figures: Mapping[str, float]) -> str:
+    """`loss 3.21`, `10,512 tokens/s`."""
+    return "  ".join(
+        f"{value:,.0f} {name.removesuffix('_per_s')}/s" if name.endswith("_per_s") else f"{name} {value:.3f}"
+        for name, value in sorted(figures.items())
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02} min"
+
+
+def _print(console: Console, line: str, style: str | None = None) -> None:
+    """As it is: a name in brackets is no markup, and a log's lines are not wrapped."""
+    console.print(line.rstrip(), style=style, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,152 @@
+"""What the numbers say, in one sentence each; better or worse is read off the numbers, never assumed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from codling.artifact.stage import Inputs
+from codling.report.formats import Verdict, bits, count, loss, percent, signed, size, verdict
+from codling.report.skill_scores import MODELS, Score, SkillReport
+from codling.report.start import start_parts
+from codling.report.titles import full_title
+
+SIDES = ("server", "device")
+TUNING_STAGES = ("continued", "sft")
+STANDINGS: dict[str, Verdict] = {"above": "better", "below": "worse", "even": "same"}
+
+
+class Finding(NamedTuple):
+    """A sentence, and whether it tells of a gain."""
+
+    verdict: Verdict
+    claim: str
+    """In three or four words."""
+    evidence: str
+    anchor: str
+    """The section of the page that shows it."""
+
+
+def findings(inputs: Inputs, skills: Sequence[SkillReport]) -> list[Finding]:
+    """All findings, in the order of the recipe."""
+    metrics = {name: artifact.manifest.metrics for name, artifact in inputs.items()}
+    return [
+        _pruning(metrics["device_prune"]),
+        *_start(inputs),
+        *(_text_and_skills(f"{side}_{stage}", metrics) for stage in TUNING_STAGES for side in SIDES),
+        *_long_context(inputs),
+        _recovery(metrics["device_recover"]),
+        *_skills(skills),
+        _pair(metrics),
+    ]
+
+
+def _pruning(metrics: Mapping[str, Any]) -> Finding:
+    before, best, random = (metrics[key]["nll"] for key in ("heldout_before", "heldout_after", "heldout_random_units"))
+    removed = 1 - metrics["num_parameters_after"] / metrics["num_parameters_before"]
+    outcome = verdict(best - random)
+    claims = {
+        "better": "Pruning keeps the right units",
+        "same": "Pruning is no better than chance",
+        "worse": "Pruning keeps worse units than chance",
+    }
+    evidence = (
+        f"Without {percent(removed)} of its parameters the parent goes from {loss(before)} to {loss(best)} "
+        f"({signed(best - before)}); with random units kept, to {loss(random)} ({signed(random - before)})."
+    )
+    return Finding(outcome, claims[outcome], evidence, "start")
+
+
+def _start(inputs: Inputs) -> Iterator[Finding]:
+    """The pruned and distilled start against the control, after each stage that both went through."""
+    for part in start_parts(inputs):
+        grown, control = part.grown, part.control
+        outcome = verdict(grown.nll - control.nll)
+        claims = {"better": "beats", "same": "equals", "worse": "loses to"}
+        claim = f"Pruned and distilled {claims[outcome]} from scratch after {part.after}"
+        evidence = (
+            f"After {count(part.num_tokens)} tokens of the same mixture each: {loss(grown.nll)} against "
+            f"{loss(control.nll)} ({signed(grown.nll - control.nll)})"
+        )
+        if grown.accuracy is not None and control.accuracy is not None:
+            evidence += f"; first choice right {percent(grown.accuracy)} against {percent(control.accuracy)}"
+        yield Finding(outcome, claim, evidence + ".", "start")
+
+
+def _text_and_skills(name: str, metrics: Mapping[str, Mapping[str, Any]]) -> Finding:
+    """A stage that trains on: on its own kind of text (skills in fine-tuning), and what the rest paid for it."""
+    before, after = metrics[name]["heldout_before"], metrics[name]["heldout_after"]
+    aim = "nll_skills" if "nll_skills" in after else "nll"
+    outcome = verdict(after[aim] - before[aim])
+    what = "the skills" if aim == "nll_skills" else "text"
+    claims = {"better": "helps", "same": "changes nothing on", "worse": "hurts"}
+    evidence = f"Loss on {what} {loss(before[aim])} → {loss(after[aim])} ({signed(after[aim] - before[aim])})"
+    if aim == "nll_skills":
+        evidence += f", on text {loss(before['nll'])} → {loss(after['nll'])} ({signed(after['nll'] - before['nll'])})"
+    return Finding(outcome, f"{full_title(name)} {claims[outcome]} {what}", evidence + ".", "stages")
+
+
+def _long_context(inputs: Inputs) -> Iterator[Finding]:
+    for side in SIDES:
+        old_length = context_before_lengthening(inputs, side)
+        metrics = inputs[f"{side}_long_context"].manifest.metrics
+        before, after = (
+            mean_beyond(metrics.get(key, {}), old_length) for key in ("nll_by_position_before", "nll_by_position_after")
+        )
+        if before is None or after is None:
+            continue
+        outcome = verdict(after - before)
+        claims = {"better": "helps", "same": "changes nothing", "worse": "hurts"}
+        claim = f"Context-lengthening {claims[outcome]} at long positions ({side})"
+        evidence = f"Beyond {old_length} tokens: {loss(before)} → {loss(after)} ({signed(after - before)})."
+        yield Finding(outcome, claim, evidence, "context")
+
+
+def context_before_lengthening(inputs: Inputs, side: str) -> int:
+    """Tokens of context that a model was born with."""
+    first = {"server": "server_core", "device": "device_parent_core"}[side]
+    return int(inputs[first].manifest.config["model"]["context_length_tokens"])
+
+
+def mean_beyond(nll_by_position: Mapping[str, float], start: int) -> float | None:
+    """Mean loss of the positions from `start` on; None where none was measured."""
+    values = [value for bounds, value in nll_by_position.items() if int(bounds.partition("-")[0]) >= start]
+    return sum(values) / len(values) if values else None
+
+
+def _recovery(metrics: Mapping[str, Any]) -> Finding:
+    lost, share = metrics["nll_lost"], metrics["share_won_back"]
+    if verdict(lost) == "same":
+        evidence = f"Palettization changed the loss by {signed(lost)}: too little to win anything back from."
+        return Finding("same", "Palettization costs next to nothing", evidence, "compression")
+    outcome: Verdict = "better" if share > 0 else "worse"
+    claim = "The adapter wins back what palettization lost" if share > 0 else "The adapter wins nothing back"
+    evidence = f"Palettization costs {signed(lost)} nats a token; the adapter wins back {percent(share)} of it."
+    return Finding(outcome, claim, evidence, "compression")
+
+
+def _skills(skills: Sequence[SkillReport]) -> Iterator[Finding]:
+    for skill in skills:
+        device, server, best = skill.score_of("device"), skill.score_of("server"), skill.best_baseline
+        if best is None:
+            continue
+        claims = {"above": "beats", "below": "loses to", "even": "is level with"}
+        claim = f"{skill.title}: the device model {claims[device.standing]} every trivial baseline"
+        if device.standing != "above":
+            claim = f"{skill.title}: the device model {claims[device.standing]} “{best.name}”"
+        evidence = f"Exact: {_share(device)} on device, {_share(server)} on the server; “{best.name}” {_share(best)}."
+        yield Finding(STANDINGS[device.standing], claim, evidence, f"skill-{skill.name}")
+
+
+def _share(score: Score) -> str:
+    return f"{percent(score.exact)} ({score.num_right}/{score.num_examples})"
+
+
+def _pair(metrics: Mapping[str, Mapping[str, Any]]) -> Finding:
+    sizes = {side: metrics[side]["size_bytes"] + metrics[side].get("size_bytes_adapter", 0) for side in SIDES}
+    byte_costs = {side: metrics["measure"][side]["heldout"]["bits_per_byte"] for side in SIDES}
+    ratio = sizes["server"] / sizes["device"]
+    evidence = (
+        f"{size(sizes['device'])} with its adapter against {size(sizes['server'])}; held out, "
+        f"{bits(byte_costs['device'])} bits a byte of text against {bits(byte_costs['server'])}."
+    )
+    outcome: Verdict = "better" if ratio > 1 else "worse"
+    return Finding(outcome, f"{MODELS['device']} is 1/{ratio:.1f} of the server's size", evidence, "compression")

@@ -1,0 +1,104 @@
+"""The report stage: everything that the build left, told on one page that needs nothing else to be read.
+
+Last in the recipe. It reads manifests, training records and answers, never a model, and judges nothing that is not in
+them. The same artifacts give the same page, byte for byte.
+"""
+
+import json
+from typing import Any
+
+import tomli_w
+from jaxtyping import PRNGKeyArray
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from codling.artifact.stage import Inputs
+from codling.artifact.workspace import Workspace
+from codling.config import config
+from codling.evaluate.measure import MEASUREMENTS_FILE
+from codling.report import figures, formats
+from codling.report.diagram import BOX_HEIGHT, build_diagram
+from codling.report.findings import SIDES, context_before_lengthening, findings
+from codling.report.provenance import provenance
+from codling.report.skill_scores import MODELS, skill_reports
+from codling.report.stage_table import stage_rows
+from codling.report.start import start_parts
+from codling.report.summary import headline, size_rows, tiles, total_tokens, total_wall_time_s
+
+REPORT_FILE = "report.html"
+TEMPLATE = "report.html.j2"
+
+
+@config
+class ReportConfig:
+    """What the page says about the recipe itself."""
+
+    recipe_name: str
+    recipe: dict[str, Any]
+    """All of its values, as in recipe.toml."""
+
+
+def run_report(config: ReportConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray) -> dict[str, Any]:
+    """Write the page. Inputs: every other stage of the recipe, by its own name, in the recipe's order."""
+    page = build_page(config, inputs)
+    (out.path / REPORT_FILE).write_text(page, encoding="utf-8")
+    return {"size_bytes": len(page.encode())}
+
+
+def build_page(config: ReportConfig, inputs: Inputs) -> str:
+    """The page as HTML."""
+    measured = json.loads((inputs["measure"].path / MEASUREMENTS_FILE).read_text(encoding="utf-8"))
+    rows = stage_rows(inputs)
+    skills = skill_reports(measured, inputs)
+    recovery = inputs["device_recover"].manifest.metrics
+    old_lengths = {side: context_before_lengthening(inputs, side) for side in SIDES}
+    return _environment().get_template(TEMPLATE).render(
+        recipe_name=config.recipe_name,
+        recipe_toml=tomli_w.dumps(config.recipe),
+        headline=headline(inputs, skills),
+        tiles=tiles(inputs, skills),
+        diagram=build_diagram(rows),
+        box_height=BOX_HEIGHT,
+        findings=findings(inputs, skills),
+        rows=rows,
+        total_wall_time_s=total_wall_time_s(inputs),
+        total_tokens=total_tokens(inputs),
+        sides=SIDES,
+        lane_stages=figures.LANE_STAGES,
+        lane_figures={side: figures.lane_figure(inputs, rows, side) for side in SIDES},
+        start_parts=start_parts(inputs),
+        start_figure=figures.start_figure(inputs),
+        pruning_figure=figures.pruning_figure(inputs["device_prune"].manifest.metrics),
+        old_lengths=old_lengths,
+        position_figures={side: figures.positions_figure(inputs, side, old_lengths[side]) for side in SIDES},
+        recovery=recovery,
+        compression_figure=figures.compression_figure(recovery["heldout"], recovery["share_won_back"]),
+        sizes=size_rows(inputs),
+        skills=skills,
+        models=MODELS,
+        stories=[measured[side]["stories"] for side in SIDES],
+        provenance=provenance(inputs),
+    )  # fmt: skip
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("codling.report", "."),
+        # Everything is escaped, whatever the template's name: much of the page was written by models.
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "loss": formats.loss,
+        "signed": formats.signed,
+        "verdict": formats.verdict,
+        "percent": formats.percent,
+        "count": formats.count,
+        "size": formats.size,
+        "duration": formats.duration,
+        "bits": formats.bits,
+        "visible": formats.visible,
+        "mean_loss": figures.mean_loss,
+    }
+    return environment

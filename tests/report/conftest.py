@@ -1,0 +1,219 @@
+"""A small finished build: manifests, records and answers with numbers that are easy to find again."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from codling.artifact.manifest import Manifest
+from codling.artifact.stage import Artifact
+from codling.report.page import ReportConfig
+from codling.skills.example_files import write_examples
+from codling.skills.skill import Example, Message, assistant, calls, user
+
+SHAPE = {"context_length_tokens": 256}
+NASTY = '<script>alert("x")</script>'
+INPUTS: dict[str, dict[str, str]] = {
+    "conversations": {},
+    "tokenizer": {"conversations": "conversations"},
+    "tokens": {"tokenizer": "tokenizer", "conversations": "conversations"},
+    "server_core": {"tokens": "tokens"},
+    "device_parent_core": {"tokens": "tokens"},
+    "device_prune": {"tokens": "tokens", "parent": "device_parent_core"},
+    "device_distill": {"tokens": "tokens", "model": "device_prune", "teacher": "server_core"},
+    "device_from_scratch": {"tokens": "tokens"},
+    "device_from_scratch_continued": {"tokens": "tokens", "model": "device_from_scratch"},
+    "server_continued": {"tokens": "tokens", "model": "server_core"},
+    "server_long_context": {"tokens": "tokens", "model": "server_continued"},
+    "server_sft": {"tokens": "tokens", "model": "server_long_context"},
+    "device_continued": {"tokens": "tokens", "model": "device_distill"},
+    "device_long_context": {"tokens": "tokens", "model": "device_continued"},
+    "device_sft": {"tokens": "tokens", "model": "device_long_context"},
+    "device_palettize": {"model": "device_sft"},
+    "device_recover": {"tokens": "tokens", "model": "device_palettize", "teacher": "device_sft"},
+    "server": {"model": "server_sft", "tokenizer": "tokenizer"},
+    "device": {"model": "device_palettize", "recovery": "device_recover", "tokenizer": "tokenizer"},
+    "measure": {"tokens": "tokens", "server": "server", "device": "device", "conversations": "conversations"},
+}
+
+
+class Answered(NamedTuple):
+    """A held-out request, and what became of it."""
+
+    category: str
+    request: str
+    expected: Message
+    by_device: Message
+    device_right: bool
+    server_right: bool
+
+
+CALL = calls("remind", {"what": "call mum"})
+ANSWERED = (
+    Answered("single", "Call mum at 5", CALL, CALL, True, True),
+    Answered("single", "Feed the cat", calls("remind", {"what": "feed the cat"}), assistant(NASTY), False, True),
+    Answered("no_tool", "Who is Nora?", assistant("I do not know."), assistant("Nora."), True, False),
+    Answered("single", "Post it", calls("remind", {"what": "post it"}), calls("", {}), False, False),
+)
+
+
+def heldout(nll: float, skills: float | None = None) -> dict[str, Any]:
+    figures: dict[str, Any] = {
+        "nll": nll,
+        "bits_per_byte": nll / 2,
+        "accuracy": nll / 10,
+        "nll_by_kind": {"stories": nll, "tales": nll},
+    }
+    if skills is None:
+        return figures
+    figures["nll_by_kind"]["tool_calls"] = skills
+    return {**figures, "nll_skills": skills}
+
+
+def trained(before: float, after: float, *skills: float) -> dict[str, Any]:
+    skills_before, skills_after = skills or (None, None)
+    return {
+        "num_tokens": 4000,
+        "heldout_before": heldout(before, skills_before),
+        "heldout_after": heldout(after, skills_after),
+    }
+
+
+def by_position(*values: float) -> dict[str, float]:
+    return {f"{128 * i}-{128 * (i + 1)}": value for i, value in enumerate(values)}
+
+
+def metrics_of(stage: str) -> dict[str, Any]:
+    lengthened = {
+        "nll_by_position_before": by_position(4.0, 4.0, 5.0, 6.0),
+        "nll_by_position_after": by_position(4.0, 4.0, 3.5, 3.3),
+    }
+    sizes = {"num_parameters": 2_000_000, "num_parameters_embedding": 400_000, "size_bytes": 8_000_000}
+    table: dict[str, dict[str, Any]] = {
+        "conversations": {"skills": {"tool_calls": {"baselines": {"never call": 0.25, "nearest": 0.5}}}},
+        "tokenizer": {"vocab_size": 64, "bytes_per_token": 3.0},
+        "tokens": {"num_tokens": {"stories": {"train": 10}}},
+        "server_core": trained(8.111, 4.222),
+        "device_parent_core": trained(8.1, 4.6),
+        "device_prune": {
+            "heldout_before": heldout(4.6),
+            "heldout_after": heldout(5.123),
+            "heldout_random_units": heldout(6.789),
+            "num_parameters_before": 1000,
+            "num_parameters_after": 750,
+        },
+        "device_distill": trained(5.123, 4.321),
+        "device_from_scratch": trained(8.1, 4.999),
+        "device_continued": trained(4.321, 4.111),
+        "device_from_scratch_continued": trained(4.999, 4.099),
+        "server_long_context": trained(4.0, 3.9) | lengthened,
+        "device_long_context": trained(4.2, 4.1) | lengthened,
+        "server_sft": trained(3.9, 3.95, 3.0, 0.5),
+        "device_sft": trained(4.1, 4.2, 3.1, 0.6),
+        "device_palettize": {},
+        "device_recover": {
+            "num_tokens": 4000,
+            "heldout": {
+                "dense": heldout(4.2, 0.6),
+                "palettized": heldout(4.4, 0.8),
+                "adapter_start": heldout(4.3, 0.7),
+                "recovered": heldout(4.25, 0.65),
+            },
+            "nll_lost": 0.2,
+            "share_won_back": 0.75,
+            "num_adapter_parameters": 50_000,
+        },
+        "server": sizes | {"bits_per_weight_projections": 32.0, "bits_per_weight_total": 32.0},
+        "device": {
+            "num_parameters": 900_000,
+            "num_parameters_embedding": 250_000,
+            "num_parameters_adapter": 50_000,
+            "size_bytes_adapter": 100_000,
+            "bits_per_weight_projections": 4.25,
+            "bits_per_weight_total": 5.31,
+            "size_bytes": 597_375.0,
+        },
+        "measure": {side: {"heldout": heldout(value)} for side, value in (("server", 3.0), ("device", 3.4))},
+    }
+    return table.get(stage, trained(4.3, 4.2))
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> dict[str, Artifact]:
+    ids = {stage: f"{stage}-{number:012x}" for number, stage in enumerate(INPUTS)}
+    artifacts = {}
+    for number, (stage, roles) in enumerate(INPUTS.items()):
+        path = tmp_path / stage
+        path.mkdir()
+        metrics = metrics_of(stage)
+        if isinstance(metrics.get("num_tokens"), int):
+            records = [{"step": step, "nll": 8.0 / step, "loss": 8.0 / step} for step in range(1, 5)]
+            (path / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+        manifest = Manifest(
+            schema_version=1,
+            id=ids[stage],
+            kind="model",
+            stage=stage,
+            stage_version=1,
+            seed=7,
+            config={"model": SHAPE} if stage in ("server_core", "device_parent_core") else {},
+            inputs={role: ids[source] for role, source in roles.items()},
+            metrics=metrics,
+            files_sha256={},
+            commit="abc123",
+            libraries={"jax": "0.10.2"},
+            hardware={"processor": "Test CPU", "cores": 2, "memory_gib": 8.0, "system": "Linux", "python": "3.11.7"},
+            started=f"2026-01-01T00:00:{number:02d}+00:00",
+            wall_time_s=10.0,
+        )
+        artifacts[stage] = Artifact(path, manifest)
+    _write_answers(tmp_path)
+    return artifacts
+
+
+def _write_answers(folder: Path) -> None:
+    examples = [Example((user(row.request), row.expected), (), "tool_calls", row.category) for row in ANSWERED]
+    write_examples(folder / "conversations" / "heldout" / "tool_calls.jsonl", examples)
+    right = {
+        "server": [row.server_right for row in ANSWERED],
+        "device": [row.device_right for row in ANSWERED],
+        "device_without_adapter": [row.device_right for row in ANSWERED],
+    }
+    measured = {
+        model: {
+            "skills": {"tool_calls": _skill_figures(is_right)},
+            "stories": [{"beginning": "Once", "continuation": f" upon {model} {NASTY}"}],
+        }
+        for model, is_right in right.items()
+    }
+    (folder / "measure" / "measurements.json").write_text(json.dumps(measured), encoding="utf-8")
+
+
+def _skill_figures(is_right: list[bool]) -> dict[str, Any]:
+    by_category: dict[str, list[bool]] = {}
+    for row, right in zip(ANSWERED, is_right, strict=True):
+        by_category.setdefault(row.category, []).append(right)
+    return {
+        "exact": sum(is_right) / len(is_right),
+        "num_examples": len(is_right),
+        "by_category": {
+            category: {"exact": sum(part) / len(part), "num_examples": len(part)}
+            for category, part in by_category.items()
+        },
+        "answers": [
+            {
+                "exact": right,
+                "answer": {
+                    "text": row.by_device.get("content", ""),
+                    "tool_calls": row.by_device.get("tool_calls", []),
+                },
+            }
+            for row, right in zip(ANSWERED, is_right, strict=True)
+        ],
+    }
+
+
+@pytest.fixture
+def report_config() -> ReportConfig:
+    return ReportConfig(recipe_name="sample", recipe={"name": "sample", "seed": 7, "server_core": {"rate": 0.003}})

@@ -1,0 +1,57 @@
+import json
+
+import pytest
+
+from codling.artifact.stage import Artifact
+from codling.report.findings import Finding, findings, mean_beyond
+from codling.report.skill_scores import skill_reports
+
+
+def found(inputs: dict[str, Artifact]) -> dict[str, Finding]:
+    measured = json.loads((inputs["measure"].path / "measurements.json").read_text())
+    return {finding.claim: finding for finding in findings(inputs, skill_reports(measured, inputs))}
+
+
+def test_gains_are_told_as_gains(inputs: dict[str, Artifact]) -> None:
+    claims = found(inputs)
+    assert claims["Pruning keeps the right units"].verdict == "better"
+    start = claims["Pruned and distilled beats from scratch after distillation"].evidence
+    assert "4.321 against 4.999 (−0.678); first choice right 43.2% against 50%" in start
+    later = claims["Pruned and distilled loses to from scratch after continued pre-training"]
+    assert later.verdict == "worse"
+    assert "8.00\u00a0k tokens" in later.evidence
+    assert "5.500 → 3.400" in claims["Context-lengthening helps at long positions (device)"].evidence
+    assert "75%" in claims["The adapter wins back what palettization lost"].evidence
+    assert claims["Device is 1/11.5 of the server's size"].verdict == "better"
+
+
+def test_losses_are_told_as_losses(inputs: dict[str, Artifact]) -> None:
+    metrics = {name: artifact.manifest.metrics for name, artifact in inputs.items()}
+    metrics["device_prune"]["heldout_random_units"]["nll"] = 5.0
+    metrics["device_from_scratch"]["heldout_after"]["nll"] = 4.0
+    del metrics["device_from_scratch"]["heldout_after"]["accuracy"]
+    metrics["device_sft"]["heldout_after"]["nll_skills"] = 3.5
+    metrics["device_recover"]["share_won_back"] = -0.5
+    metrics["server_long_context"]["nll_by_position_after"]["384-512"] = 9.0
+    claims = found(inputs)
+    for claim in (
+        "Pruning keeps worse units than chance",
+        "Pruned and distilled loses to from scratch after distillation",
+        "Supervised fine-tuning (device) hurts the skills",
+        "The adapter wins nothing back",
+        "Context-lengthening hurts at long positions (server)",
+    ):
+        assert claims[claim].verdict == "worse"
+
+
+def test_what_is_not_told_apart_is_said_to_be_so(inputs: dict[str, Artifact]) -> None:
+    claims = found(inputs)
+    level = claims["Calendar and reminder calls: the device model is level with “nearest”"]
+    assert level.verdict == "same"
+    inputs["device_recover"].manifest.metrics["nll_lost"] = 0.001
+    assert found(inputs)["Palettization costs next to nothing"].verdict == "same"
+
+
+@pytest.mark.parametrize(("start", "mean"), [(0, 2.0), (128, 2.5), (256, 3.0), (384, None)])
+def test_mean_beyond_takes_whole_stretches(start: int, mean: float | None) -> None:
+    assert mean_beyond({"0-128": 1.0, "128-256": 2.0, "256-384": 3.0}, start) == mean

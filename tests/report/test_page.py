@@ -1,0 +1,107 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jax
+import pytest
+
+from codling.artifact.stage import Artifact
+from codling.artifact.workspace import SilentReporter, Workspace
+from codling.report.page import REPORT_FILE, ReportConfig, build_page, run_report
+
+VOID = {"meta", "br", "link", "hr", "img", "input"}
+
+
+class Tags(HTMLParser):
+    """Checks that tags are closed in order; collects ids and the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        self.ids += [value for name, value in attrs if name == "id" and value]
+        self.links += [value for name, value in attrs if name == "href" and value]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+
+def read(page: str) -> Tags:
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    tags.text = " ".join(tags.text.replace("\u00a0", " ").split())
+    return tags
+
+
+@pytest.fixture
+def page(report_config: ReportConfig, inputs: dict[str, Artifact]) -> str:
+    return build_page(report_config, inputs)
+
+
+def test_the_same_artifacts_give_the_same_bytes(
+    report_config: ReportConfig, inputs: dict[str, Artifact], page: str
+) -> None:
+    assert build_page(report_config, inputs) == page
+
+
+def test_needs_nothing_from_elsewhere_and_no_script(page: str) -> None:
+    assert "http" not in page
+    assert not re.search(r"url\((?!#)", page)
+    assert not {"script", "link", "img", "iframe", "object"} & set(read(page).seen)
+
+
+def test_every_id_is_given_once_and_every_link_leads_to_one(page: str) -> None:
+    tags = read(page)
+    assert len(tags.ids) == len(set(tags.ids))
+    assert {link.removeprefix("#") for link in tags.links} <= set(tags.ids)
+
+
+def test_what_models_wrote_is_escaped(page: str) -> None:
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") == 4  # one wrong answer of each model, and two stories
+
+
+def test_shows_the_numbers_of_the_build(page: str) -> None:
+    text = read(page).text
+    for shown in (
+        "8.111 → 4.222", "−3.889", "5.123", "6.789", "4.321", "4.999", "2.00 M", "900 k", "4.25", "5.31", "597 kB",
+        "697 kB", "8.00 MB", "50.0 k", "3 min 20 s", "1.70", "won back 75% of it", "2 / 4", "15% – 85%", "Test CPU",
+        "abc123", "jax 0.10.2", "codling build sample", "rate = 0.003", "device_distill-000000000006",
+        "4.111", "4.099", "+0.012", "teacher server_core",
+    ):  # fmt: skip
+        assert shown in text, shown
+
+
+def test_a_figure_that_cannot_be_drawn_is_named(report_config: ReportConfig, inputs: dict[str, Artifact]) -> None:
+    (inputs["device_distill"].path / "metrics.jsonl").unlink()
+    del inputs["server_long_context"].manifest.metrics["nll_by_position_before"]
+    text = read(build_page(report_config, inputs)).text
+    assert text.count("Not drawn: a stage of this build left no training records.") == 2
+    assert text.count("Not drawn: the loss by position was not measured.") == 1
+
+
+def test_run_leaves_the_page(report_config: ReportConfig, inputs: dict[str, Artifact], tmp_path: Path) -> None:
+    out = Workspace("report", tmp_path, SilentReporter())
+    metrics = run_report(report_config, inputs, out, jax.random.key(0))
+    written = (tmp_path / REPORT_FILE).read_bytes()
+    assert metrics == {"size_bytes": len(written)}
+    assert json.dumps(metrics)

@@ -1,0 +1,30 @@
+from codling.artifact.stage import Artifact
+from codling.report.stage_table import num_tokens, stage_rows
+
+
+def test_rows_follow_the_recipe_with_their_inputs_by_name(inputs: dict[str, Artifact]) -> None:
+    rows = stage_rows(inputs)
+    assert list(rows) == list(inputs)
+    assert rows["device_distill"].inputs == {"tokens": "tokens", "model": "device_prune", "teacher": "server_core"}
+    assert (rows["server_sft"].lane, rows["device_sft"].lane, rows["measure"].lane) == ("server", "device", "both")
+
+
+def test_changes_are_of_text_and_of_skills_where_measured(inputs: dict[str, Artifact]) -> None:
+    rows = stage_rows(inputs)
+    assert [(c.of, c.before, c.after, c.verdict) for c in rows["device_sft"].changes] == [
+        ("text", 4.1, 4.2, "worse"),
+        ("skills", 3.1, 0.6, "better"),
+    ]
+    assert rows["server_core"].changes[0].change == 4.222 - 8.111
+    assert rows["tokenizer"].changes == ()
+
+
+def test_palettization_is_measured_by_its_recovery(inputs: dict[str, Artifact]) -> None:
+    rows = stage_rows(inputs)
+    assert [(c.before, c.after) for c in rows["device_palettize"].changes] == [(4.2, 4.4), (0.6, 0.8)]
+    assert [(c.before, c.after) for c in rows["device_recover"].changes] == [(4.4, 4.25), (0.8, 0.65)]
+
+
+def test_a_corpus_is_not_training(inputs: dict[str, Artifact]) -> None:
+    assert num_tokens({"num_tokens": {"stories": {"train": 10}}}) == 0
+    assert stage_rows(inputs)["tokens"].num_tokens == 0

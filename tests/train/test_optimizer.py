@@ -1,0 +1,80 @@
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax  # type: ignore[import-untyped]
+import pytest
+
+from codling.adapters.lora import attach, split
+from codling.model.norm import RMSNorm
+from codling.model.transformer import Transformer
+from codling.train.optimizer import OptimizerConfig, build_optimizer
+from codling.train.schedule import Decay, ScheduleConfig
+
+RATE, DECAY, B1, B2, MAX_NORM = 0.1, 0.2, 0.8, 0.9, 1.5
+CONFIG = OptimizerConfig(
+    schedule=ScheduleConfig(peak_rate=RATE, decay=Decay.CONSTANT),
+    weight_decay=DECAY,
+    momentum_decay=B1,
+    second_moment_decay=B2,
+    max_gradient_norm=MAX_NORM,
+)
+RANDOM = np.random.default_rng(0)
+
+
+def run(params: Any, gradients: list[Any]) -> Any:
+    optimizer = build_optimizer(CONFIG, num_steps=10)
+    state = optimizer.init(params)
+    for gradient in gradients:
+        updates, state = jax.jit(optimizer.update)(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+def reference(weight: np.ndarray, gradients: list[np.ndarray], decay: float) -> np.ndarray:
+    """AdamW, arXiv 1711.05101 algorithm 2, after the clip; one matrix is the whole model."""
+    first = second = np.zeros_like(weight)
+    for step, gradient in enumerate(gradients, start=1):
+        clipped = gradient * min(1.0, MAX_NORM / np.linalg.norm(gradient))
+        first = B1 * first + (1 - B1) * clipped
+        second = B2 * second + (1 - B2) * clipped**2
+        direction = first / (1 - B1**step) / (np.sqrt(second / (1 - B2**step)) + 1e-8)
+        weight = weight - RATE * (direction + decay * weight)
+    return weight
+
+
+def test_decay_shrinks_matrices_and_leaves_norm_scales(tiny_model: Transformer) -> None:
+    updated = run(tiny_model, [jax.tree.map(jnp.zeros_like, tiny_model)])
+
+    def check(before: Any, after: Any) -> None:
+        factor = 1.0 if isinstance(before, RMSNorm) else 1.0 - RATE * DECAY
+        for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+            np.testing.assert_allclose(new, old * factor, rtol=1e-5)
+
+    jax.tree.map(check, tiny_model, updated, is_leaf=lambda node: isinstance(node, RMSNorm))
+
+
+def test_an_adapter_alone_is_trained_too(tiny_model: Transformer) -> None:
+    adapter, _ = split(attach(tiny_model, 2, jax.random.key(0)))
+    updated = run(adapter, [jax.tree.map(jnp.ones_like, adapter)])
+    assert all((new != old).all() for new, old in zip(*map(jax.tree.leaves, (updated, adapter)), strict=True))
+
+
+@pytest.mark.parametrize("sizes", [[1.0, 1.0, 1.0], [0.01, 100.0, 3.0]])
+def test_equals_the_formula_with_gradients_below_and_above_the_clip(sizes: list[float]) -> None:
+    weight = RANDOM.normal(size=(3, 4)).astype(np.float32)
+    gradients = [(RANDOM.normal(size=(3, 4)) * size).astype(np.float32) for size in sizes]
+    updated = run({"weight": jnp.asarray(weight)}, [{"weight": gradient} for gradient in gradients])
+    np.testing.assert_allclose(updated["weight"], reference(weight, gradients, DECAY), rtol=1e-4, atol=1e-5)
+
+
+def test_the_rate_follows_the_schedule() -> None:
+    warm = OptimizerConfig(schedule=ScheduleConfig(peak_rate=RATE, warmup_steps=2), weight_decay=0.0)
+    optimizer = build_optimizer(warm, num_steps=10)
+    params = {"weight": jnp.zeros((2, 2))}
+    state, steps = optimizer.init(params), []
+    for _ in range(3):
+        updates, state = optimizer.update({"weight": jnp.ones((2, 2))}, state, params)
+        steps.append(-float(updates["weight"][0, 0]))
+    assert steps == pytest.approx([0.0, RATE / 2, RATE], rel=1e-4)

@@ -1,0 +1,119 @@
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh
+
+from codling.data.loader import Batch
+from codling.model.transformer import Transformer
+from codling.train.loss import LossSums
+from codling.train.objective import next_token
+from codling.train.optimizer import OptimizerConfig, build_optimizer
+from codling.train.schedule import Decay, ScheduleConfig
+from codling.train.sharding import DATA_AXIS, replicate, split_rows
+from codling.train.state import TrainState, init_state
+from codling.train.step import StepMetrics, build_step
+
+TOLERANCE = 1e-5
+KEY = jax.random.key(0)
+OPTIMIZER = OptimizerConfig(schedule=ScheduleConfig(peak_rate=0.01, decay=Decay.CONSTANT))
+
+Params = dict[str, Any]
+
+
+class Rows(eqx.Module):
+    """Something to fit: targets, and how much each row counts."""
+
+    inputs: Any
+    targets: Any
+    weights: Any
+
+
+RANDOM = np.random.default_rng(0)
+ROWS = Rows(
+    RANDOM.normal(size=(4, 3)).astype(np.float32),
+    RANDOM.normal(size=4).astype(np.float32),
+    # The first device has a fifth of the weight of the second.
+    np.array([1, 0, 2, 3], np.float32),
+)
+PARAMS = {"weight": np.array([0.3, -0.2, 0.1], np.float32)}
+
+
+def squared_error(params: Params, frozen: Any, rows: Rows, key: jax.Array) -> LossSums:
+    errors = jnp.square(rows.inputs @ params["weight"] + frozen - rows.targets)
+    noise = jax.random.uniform(key) * jnp.sum(rows.weights)
+    return LossSums(jnp.sum(errors * rows.weights), jnp.sum(rows.weights), {"noise": noise})
+
+
+def make_mesh(num_devices: int) -> Mesh:
+    return jax.make_mesh((num_devices,), (DATA_AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:num_devices])
+
+
+def run(
+    loss_fn: Any, params: Any, frozen: Any, batches: list[Any], num_devices: int = 2
+) -> tuple[TrainState[Any], list[StepMetrics]]:
+    mesh, optimizer, collected = make_mesh(num_devices), build_optimizer(OPTIMIZER, num_steps=10), []
+    state = replicate(init_state(jax.tree.map(jnp.array, params), optimizer), mesh)
+    step = build_step(loss_fn, optimizer, mesh)
+    for batch in batches:
+        state, metrics = step(state, replicate(frozen, mesh), split_rows(batch, mesh), KEY)
+        collected.append(metrics)
+    return state, collected
+
+
+def assert_close(left: Any, right: Any) -> None:
+    for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=TOLERANCE)
+
+
+def test_two_devices_make_the_step_of_one_though_their_weights_are_uneven() -> None:
+    one, [metrics_of_one, _] = run(squared_error, PARAMS, np.float32(0), [ROWS, ROWS], num_devices=1)
+    two, [metrics_of_two, _] = run(squared_error, PARAMS, np.float32(0), [ROWS, ROWS])
+    assert_close(one, two)
+    assert_close(metrics_of_one[:4], metrics_of_two[:4])  # the noise has a key for each device
+
+
+def test_two_devices_make_the_step_of_one_with_the_real_model_and_loss(tiny_model: Transformer, batch: Batch) -> None:
+    def loss_fn(params: Transformer, frozen: None, rows: Batch, key: jax.Array) -> LossSums:
+        return next_token(params, rows)
+
+    one, metrics_of_one = run(loss_fn, tiny_model, None, [batch], num_devices=1)
+    two, metrics_of_two = run(loss_fn, tiny_model, None, [batch])
+    assert len(set(batch.loss_weights.sum(axis=1))) == 4
+    assert_close(metrics_of_one, metrics_of_two)
+    assert_close(one, two)
+
+
+def test_metrics_are_means_over_all_weights_of_the_batch() -> None:
+    _, [metrics] = run(squared_error, PARAMS, np.float32(0.5), [ROWS])
+    errors = ROWS.inputs @ PARAMS["weight"] + 0.5 - ROWS.targets
+    gradient = 2 * (errors * ROWS.weights) @ ROWS.inputs / ROWS.weights.sum()
+    assert float(metrics.loss) == pytest.approx(np.average(errors**2, weights=ROWS.weights), rel=1e-4)
+    assert float(metrics.gradient_norm) == pytest.approx(np.linalg.norm(gradient), rel=1e-4)
+    assert float(metrics.num_tokens) == ROWS.weights.sum()
+    assert bool(metrics.is_finite)
+
+
+def test_each_step_has_a_key_of_its_own_that_depends_on_nothing_else() -> None:
+    _, metrics = run(squared_error, PARAMS, np.float32(0), [ROWS, ROWS, ROWS])
+    _, again = run(squared_error, PARAMS, np.float32(9), [ROWS])
+    noises = [float(record.metrics["noise"]) for record in metrics]
+    assert len(set(noises)) == 3
+    assert float(again[0].metrics["noise"]) == noises[0]
+
+
+@pytest.mark.parametrize("place", ["targets", "inputs"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_a_loss_that_is_not_finite_changes_nothing(place: str, value: float) -> None:
+    broken = np.array(getattr(ROWS, place))
+    broken[3] = value  # on the second device only; 1e30 is finite, its square is not
+    before, _ = run(squared_error, PARAMS, np.float32(0), [ROWS])
+    after, [_, metrics] = run(
+        squared_error, PARAMS, np.float32(0), [ROWS, eqx.tree_at(lambda rows: getattr(rows, place), ROWS, broken)]
+    )
+    assert not bool(metrics.is_finite)
+    assert eqx.tree_equal(before, after)
+    assert int(after.step) == 1
