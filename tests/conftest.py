@@ -15,13 +15,15 @@ from codling.adapters.lora import attach_residual
 from codling.artifact.adapter_files import save_adapter
 from codling.artifact.bundle import write_bundle_files
 from codling.artifact.model_files import load_model, save_compressed_model, save_model
-from codling.artifact.stage import Inputs, Stage, run_stage
+from codling.artifact.stage import Artifact, Inputs, Stage, run_stage
 from codling.artifact.workspace import SilentReporter, Workspace
 from codling.model.config import ModelConfig
 from codling.model.init import init_transformer
 from codling.model.transformer import Transformer
 from codling.ondevice.package import BundleConfig
 from codling.ondevice.palettize import PalettizeConfig, compress_model
+from codling.recipes.build import build
+from codling.recipes.tiny import tiny
 from codling.tokenizer.encode import Tokenizer
 from codling.tokenizer.train import TokenizerConfig, train_tokenizer
 
@@ -90,3 +92,35 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     )
     server, device = (run_stage(stage, {}, store, 0, SilentReporter()).path for stage in stages)
     return Pair(server, device, model, tokenizer)
+
+
+class TinyBuild(NamedTuple):
+    """A build of the tiny recipe, all stages but the report's."""
+
+    out: Path
+    artifacts: dict[str, Artifact]
+
+    def inputs(self, **stage_by_role: str) -> dict[str, Artifact]:
+        """Finished stages as the inputs of another."""
+        return {role: self.artifacts[stage] for role, stage in stage_by_role.items()}
+
+
+class SilentBuildReporter(SilentReporter):
+    """Shows nothing of a build either."""
+
+    def stage_started(self, name: str, index: int, total: int) -> None:
+        """Say nothing."""
+
+    def stage_done(self, name: str, seconds: float, headline: str) -> None:
+        """Say nothing."""
+
+    def stage_reused(self, name: str) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="session")
+def tiny_build(tmp_path_factory: pytest.TempPathFactory) -> TinyBuild:
+    """Every stage, really run; most of its time is compilation."""
+    out = tmp_path_factory.mktemp("tiny") / "build"
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        return TinyBuild(out, build(tiny(), out, until="measure", reporter=SilentBuildReporter()))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from codling.disk import refusal, writing_to
+from codling.disk import quiet_libraries, refusal, writing_to
 from codling.errors import UserError
 
 if TYPE_CHECKING:
@@ -94,12 +94,8 @@ def build(
     loaded = load_recipe(recipe, assignments)
     directory = out or Path("runs") / loaded.name
     console = Console(highlight=False)
-    try:
-        with writing_to(directory), build_reporter(console) as reporter:
-            build_recipe(loaded, directory, until=until, reporter=reporter)
-    except KeyboardInterrupt:
-        _complain("stopped; the same command goes on where it was")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    with quiet_libraries(), writing_to(directory), build_reporter(console) as reporter:
+        build_recipe(loaded, directory, until=until, reporter=reporter)
     results = [directory / name for name in (*BUNDLES, REPORT_FILE) if (directory / name).exists()]
     for path in results:
         console.print(f"{path.stem:8} {path}", markup=False, soft_wrap=True)
@@ -346,14 +342,15 @@ def _use_all_cores() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return the exit status: what is wrong with the input is one line on stderr."""
     try:
-        result = app(args=list(arguments), prog_name="codling", standalone_mode=False)
-        sys.stdout.flush()
+        try:
+            result = app(args=list(arguments), prog_name="codling", standalone_mode=False)
+        finally:
+            sys.stdout.flush()
+        if result == EXIT_INTERRUPTED:
+            _complain("stopped" + ("; the same command goes on where it was" if "build" in arguments[:1] else ""))
         return result if isinstance(result, int) else 0
     except UserError as error:
         _complain(str(error))
-    except KeyboardInterrupt:
-        _complain("stopped")
-        return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has left; Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -380,4 +377,9 @@ def _usage_problem(error: typer.TyperException) -> str:
 def main() -> None:
     """Entry point of the `codling` command."""
     _use_all_cores()
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    if status == EXIT_BAD_INPUT:
+        # Without the exit handlers of libraries: on a full disk each would add a traceback of its own.
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)

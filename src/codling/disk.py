@@ -2,6 +2,9 @@
 
 import contextlib
 import errno
+import io
+import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +32,25 @@ def writing_to(directory: Path) -> Iterator[None]:
         if message is None:
             raise
         raise UserError(message) from error
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Hold back what libraries write to stderr, and drop it if the user is told in one line what went wrong.
+
+    On a full disk, checkpointing prints dozens of tracebacks, from threads that nobody can catch them in.
+    """
+    # Its handler keeps the stderr that it found when it was imported.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    held_back = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(held_back):
+            yield
+    except (UserError, KeyboardInterrupt):
+        held_back.truncate(0)
+        raise
+    finally:
+        sys.stderr.write(held_back.getvalue())
 
 
 def refusal(error: Exception, directory: Path | None = None) -> str | None:

@@ -1,5 +1,4 @@
-"""How a build shows itself: bars in a terminal, plain lines in a log. Both leave one line a stage.
-They are what `codling.recipes.build.BuildReporter` asks for.
+"""How a build shows itself: bars in a terminal, plain lines in a log; both leave one line a stage.
 
 [ 1/19] conversations           1.3 s
 [ 4/19] server_core            41.2 s  held-out loss 7.446 -> 3.012
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from codling.artifact.workspace import Progress
@@ -26,7 +25,7 @@ Clock = Callable[[], float]
 @contextlib.contextmanager
 def build_reporter(console: Console, clock: Clock = time.monotonic) -> Iterator["TerminalReporter | LogReporter"]:
     """The reporter that suits where the output goes; whatever happens, the terminal is left in order."""
-    reporter = TerminalReporter(console) if console.is_terminal else LogReporter(console, clock)
+    reporter = (TerminalReporter if console.is_terminal else LogReporter)(console, clock)
     try:
         yield reporter
     finally:
@@ -37,8 +36,9 @@ def build_reporter(console: Console, clock: Clock = time.monotonic) -> Iterator[
 class TerminalReporter:
     """One moving line for the running stage, which its one still line replaces."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, clock: Clock) -> None:
         self._console = console
+        self._clock = clock
         self._stage = ""
         self._bars: Bars | None = None
         self._waiting = TaskID(0)
@@ -51,15 +51,13 @@ class TerminalReporter:
             SpinnerColumn(finished_text=" "),
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}", style="cyan", markup=False),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
+            TextColumn("{task.fields[status]}", style="cyan", markup=False),
             console=self._console,
             transient=True,
+            redirect_stderr=False,
         )
         self._bars.start()
-        self._waiting = self._bars.add_task(self._stage, total=None, figures="")
+        self._waiting = self._bars.add_task(self._stage, total=None, status="")
 
     def stage_done(self, name: str, seconds: float, headline: str) -> None:
         """Put the still line in the place of the moving one."""
@@ -76,9 +74,9 @@ class TerminalReporter:
         """Show a bar for as long as the stretch lasts; before and after it the stage has a pulsing one."""
         assert self._bars is not None
         self._bars.update(self._waiting, visible=False)
-        task = self._bars.add_task(self._stage, total=total, completed=start, figures="")
+        task = self._bars.add_task(self._stage, total=total, completed=start, status=f"{start}/{total}")
         try:
-            yield _Bar(self._bars, task)
+            yield _Bar(self._bars, task, _Pace(total, self._clock))
         finally:
             self._bars.remove_task(task)
             self._bars.update(self._waiting, visible=True)
@@ -92,17 +90,18 @@ class TerminalReporter:
 
 @final
 class LogReporter:
-    """A line when a stage begins and when it ends, and one every LINE_EVERY_S in between."""
+    """A line when a stage begins to work and when it ends, and one every LINE_EVERY_S in between."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
         self._console = console
         self._clock = clock
         self._stage = ""
+        self._is_announced = False
 
     def stage_started(self, name: str, index: int, total: int) -> None:
-        """Say so."""
+        """Say so at the first sign of work: the stage may be done already."""
         self._stage = _stage(name, index, total)
-        _print(self._console, f"{self._stage} ...")
+        self._is_announced = False
 
     def stage_done(self, name: str, seconds: float, headline: str) -> None:
         """Say so."""
@@ -115,37 +114,57 @@ class LogReporter:
     @contextlib.contextmanager
     def progress(self, name: str, total: int, start: int) -> Iterator[Progress]:
         """Write lines for as long as the stretch lasts."""
-        yield _Lines(self._console, self._clock, self._stage, total, start)
+        if not self._is_announced:
+            _print(self._console, f"{self._stage} ...")
+        self._is_announced = True
+        yield _Lines(self._console, self._clock, self._stage, total)
 
     def close(self) -> None:
         """Nothing moves in a log."""
 
 
+class _Pace:
+    """How far a stretch is, in words; the time left is reckoned from the first update, after the compilation."""
+
+    def __init__(self, total: int, clock: Clock) -> None:
+        self._total = total
+        self._clock = clock
+        self._first: tuple[int, float] | None = None
+
+    def describe(self, done: int, figures: Mapping[str, float]) -> str:
+        """`212/300  loss 3.210  10,512 tokens/s  21.0 s left`."""
+        parts = [f"{done}/{self._total}", *(_figure(name, value) for name, value in sorted(figures.items()))]
+        now_s = self._clock()
+        if self._first is None:
+            self._first = done, now_s
+        first_done, first_s = self._first
+        if done > first_done:
+            parts.append(f"{_duration((now_s - first_s) / (done - first_done) * (self._total - done))} left")
+        return "  ".join(parts)
+
+
 class _Bar(NamedTuple):
     bars: Bars
     task: TaskID
+    pace: _Pace
 
     def update(self, done: int, **figures: float) -> None:
-        self.bars.update(self.task, completed=done, figures=_figures(figures))
+        self.bars.update(self.task, completed=done, status=self.pace.describe(done, figures))
 
 
 class _Lines:
-    def __init__(self, console: Console, clock: Clock, stage: str, total: int, start: int) -> None:
+    def __init__(self, console: Console, clock: Clock, stage: str, total: int) -> None:
         self._console = console
         self._clock = clock
         self._stage = stage
-        self._total = total
-        self._start = start
-        self._begun_s = self._last_s = clock()
+        self._pace = _Pace(total, clock)
+        self._last_s = clock()
 
     def update(self, done: int, **figures: float) -> None:
-        now_s = self._clock()
-        if now_s - self._last_s < LINE_EVERY_S or done >= self._total:
-            return
-        self._last_s = now_s
-        left_s = (now_s - self._begun_s) / max(1, done - self._start) * (self._total - done)
-        parts = [f"{done}/{self._total}", _figures(figures), f"{_duration(left_s)} left"]
-        _print(self._console, f"{self._stage} {'  '.join(part for part in parts if part)}")
+        status = self._pace.describe(done, figures)
+        if self._clock() - self._last_s >= LINE_EVERY_S:
+            self._last_s = self._clock()
+            _print(self._console, f"{self._stage} {status}")
 
 
 def _stage(name: str, index: int, total: int) -> str:
@@ -160,12 +179,11 @@ def _reused_line(stage: str) -> str:
     return f"{stage} {'':>9}  done before"
 
 
-def _figures(figures: Mapping[str, float]) -> str:
-    """`loss 3.21`, `10,512 tokens/s`."""
-    return "  ".join(
-        f"{value:,.0f} {name.removesuffix('_per_s')}/s" if name.endswith("_per_s") else f"{name} {value:.3f}"
-        for name, value in sorted(figures.items())
-    )
+def _figure(name: str, value: float) -> str:
+    """`loss 3.210`, `10,512 tokens/s`."""
+    if name.endswith("_per_s"):
+        return f"{value:,.0f} {name.removesuffix('_per_s')}/s"
+    return f"{name} {value:.3f}"
 
 
 def _duration(seconds: float) -> str:

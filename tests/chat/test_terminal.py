@@ -55,7 +55,7 @@ def test_past_the_context_it_says_so_and_goes_on_after_reset(bundle: Bundle) -> 
     shown = talk(Session(bundle, max_new_tokens=5), "x " * 200, "/reset", "hi")
     assert "the context of this model holds 96" in shown
     assert "/reset" in shown
-    assert "context 12 / 96" in shown or "context " in shown.splitlines()[-1]
+    assert shown.splitlines()[-1].startswith("context ")
 
 
 def test_an_answer_cut_by_the_context_says_so(bundle: Bundle) -> None:

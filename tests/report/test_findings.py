@@ -15,13 +15,13 @@ def found(inputs: dict[str, Artifact]) -> dict[str, Finding]:
 def test_gains_are_told_as_gains(inputs: dict[str, Artifact]) -> None:
     claims = found(inputs)
     assert claims["Pruning keeps the right units"].verdict == "better"
-    start = claims["Pruned and distilled beats from scratch after distillation"].evidence
-    assert "4.321 against 4.999 (−0.678); first choice right 43.2% against 50%" in start
-    later = claims["Pruned and distilled loses to from scratch after continued pre-training"]
+    start = claims["After distillation, pruned + distilled beats from scratch"].evidence
+    assert "4.321 against 4.999 (−0.678); first choice right 43.2% against 50.0%" in start
+    later = claims["After continued pre-training, pruned + distilled loses to from scratch"]
     assert later.verdict == "worse"
     assert "8.00\u00a0k tokens" in later.evidence
     assert "5.500 → 3.400" in claims["Context-lengthening helps at long positions (device)"].evidence
-    assert "75%" in claims["The adapter wins back what palettization lost"].evidence
+    assert "costs +0.200" in claims["The adapter wins back 75.0%"].evidence
     assert claims["Device is 1/11.5 of the server's size"].verdict == "better"
 
 
@@ -36,7 +36,7 @@ def test_losses_are_told_as_losses(inputs: dict[str, Artifact]) -> None:
     claims = found(inputs)
     for claim in (
         "Pruning keeps worse units than chance",
-        "Pruned and distilled loses to from scratch after distillation",
+        "After distillation, pruned + distilled loses to from scratch",
         "Supervised fine-tuning (device) hurts the skills",
         "The adapter wins nothing back",
         "Context-lengthening hurts at long positions (server)",

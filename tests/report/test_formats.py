@@ -32,7 +32,10 @@ def test_a_lower_loss_is_better(change: float, text: str, verdict: str) -> None:
     assert (formats.signed(change), formats.verdict(change)) == (text, verdict)
 
 
-@pytest.mark.parametrize(("share", "text"), [(1.0, "100%"), (0.935, "93.5%"), (-0.003, "−0.3%"), (0.0, "0%")])
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1.0, "100%"), (0.935, "93.5%"), (0.6, "60.0%"), (0.9999, "100.0%"), (-0.003, "−0.3%"), (0.0, "0%")],
+)
 def test_percent(share: float, text: str) -> None:
     assert formats.percent(share) == text
 

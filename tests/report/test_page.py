@@ -84,8 +84,9 @@ def test_shows_the_numbers_of_the_build(page: str) -> None:
     text = read(page).text
     for shown in (
         "8.111 → 4.222", "−3.889", "5.123", "6.789", "4.321", "4.999", "2.00 M", "900 k", "4.25", "5.31", "597 kB",
-        "697 kB", "8.00 MB", "50.0 k", "3 min 20 s", "1.70", "won back 75% of it", "2 / 4", "15% – 85%", "Test CPU",
-        "abc123", "jax 0.10.2", "codling build sample", "rate = 0.003", "device_distill-000000000006",
+        "697 kB", "8.00 MB", "50.0 k", "3 min 20 s", "1.70", "won back 75.0% of it", "2 / 4",
+        "15.0% – 85.0%", "Test CPU", "abc123", "jax 0.10.2", "codling build sample", "rate = 0.003",
+        "device_distill-000000000006",
         "4.111", "4.099", "+0.012", "teacher server_core",
     ):  # fmt: skip
         assert shown in text, shown

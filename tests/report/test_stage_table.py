@@ -15,6 +15,11 @@ def test_changes_are_of_text_and_of_skills_where_measured(inputs: dict[str, Arti
         ("text", 4.1, 4.2, "worse"),
         ("skills", 3.1, 0.6, "better"),
     ]
+    assert [rows[name].aim for name in ("device_sft", "device_recover", "tokens")] == [
+        rows["device_sft"].changes[1],
+        rows["device_recover"].changes[0],
+        None,
+    ]
     assert rows["server_core"].changes[0].change == 4.222 - 8.111
     assert rows["tokenizer"].changes == ()
 

@@ -12,10 +12,10 @@ def test_headline_and_tiles_show_the_build(inputs: dict[str, Artifact]) -> None:
     skills = skill_reports(measured, inputs)
     sentence = headline(inputs, skills).replace("\u00a0", " ")
     assert "2.00 M parameters" in sentence
-    assert "50% of held-out calendar and reminder calls" in sentence
+    assert "50.0% of held-out calendar and reminder calls" in sentence
     shown = {tile.label: (tile.value + " " + tile.detail).replace("\u00a0", " ") for tile in tiles(inputs, skills)}
     assert "2.00 M / 900 k" in shown["Parameters"]
-    assert "best trivial answer 50%" in shown["Calendar and reminder calls"]
+    assert "best trivial answer 50.0%" in shown["Calendar and reminder calls"]
     assert "5.31 with the embedding" in shown["Device bits a weight"]
 
 

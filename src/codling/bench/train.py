@@ -59,14 +59,17 @@ def _order(number: int) -> list[Side]:
 @contextlib.contextmanager
 def _start(side: Side) -> Iterator[subprocess.Popen[str]]:
     """A process that is ready; its stderr is ours."""
-    command = [sys.executable, "-m", "codling.bench.train_side", side]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(_command(side), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             while _read_line(side, process) != "ready":
                 pass  # libraries, too, write to stdout
             yield process
         finally:
             process.kill()
+
+
+def _command(side: Side) -> list[str]:
+    return [sys.executable, "-m", "codling.bench.train_side", side]
 
 
 def _run_round(side: Side, process: subprocess.Popen[str], num_steps: int) -> float:

@@ -18,7 +18,6 @@ from codling.model.transformer import Transformer
 from codling.train.loop import LoopConfig, train
 from codling.train.loss import LossSums
 from codling.train.objective import next_token
-from codling.train.seed import seed_from
 
 
 @config
@@ -30,6 +29,8 @@ class TextStageConfig:
     """Length of a row; documents are packed into rows and never attend across each other."""
     mixture: MixtureWeights
     """Share of the tokens by kind of text."""
+    data_seed: int
+    """Order of the documents: stages of the same seed, mixture and length read the same tokens in the same order."""
     heldout_rows_per_kind: int = 24
     """Rows of each kind that the held-out loss is measured on, before and after."""
 
@@ -57,7 +58,7 @@ def train_on_text(
     """Train `model` on the tokens artifact among the inputs, save it, and return the stage's headline figures."""
     corpus = open_corpus(inputs["tokens"].path)
     length = config.sequence_length_tokens
-    rows = corpus.training_rows(config.mixture, row_length_tokens=length, seed=seed_from(key))
+    rows = corpus.training_rows(config.mixture, row_length_tokens=length, seed=config.data_seed)
     measure = partial(
         heldout_figures, corpus=corpus, row_length_tokens=length, rows_per_kind=config.heldout_rows_per_kind
     )

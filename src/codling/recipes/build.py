@@ -18,12 +18,12 @@ from codling.artifact.workspace import Reporter
 from codling.errors import UserError
 from codling.recipes.recipe import Recipe, stages
 from codling.recipes.registry import recipe_toml
+from codling.report.page import REPORT_FILE
 
 RECIPE_FILE = "recipe.toml"
 STAGES_DIRECTORY = "stages"
 BUNDLES = ("server", "device")
 REPORT_STAGE = "report"
-REPORT_FILE = "report.html"
 
 
 @runtime_checkable

@@ -31,7 +31,8 @@ SFT_MIXTURE = MixtureWeights(
 )
 
 SHORT_ROW_TOKENS, LONG_ROW_TOKENS = 256, 1024
-BATCH_SIZE_TOKENS = 4096
+SHORT_BATCH_ROWS, LONG_BATCH_ROWS = 4, 2
+"""Small batches: at a given number of tokens 1,024 a step learned far more than 4,096 (`bench/results/LOG.md`)."""
 
 
 def quickstart() -> Recipe:
@@ -46,19 +47,19 @@ def quickstart() -> Recipe:
         ),
         server_model=named_size("quickstart_server"),
         device_parent_model=named_size("quickstart_device_parent"),
-        server_core=text_stage(300, 3e-3, CORE_MIXTURE, warmup_steps=20),
-        device_parent_core=text_stage(150, 4e-3, CORE_MIXTURE, warmup_steps=20),
+        server_core=text_stage(640, 4e-3, CORE_MIXTURE, warmup_steps=60, data_seed=0),
+        device_parent_core=text_stage(320, 4e-3, CORE_MIXTURE, warmup_steps=40, data_seed=1),
         device_ffn_dim=named_size("quickstart_device").ffn_dim,
-        device_distill=DistillConfig(text=text_stage(200, 3e-3, CORE_MIXTURE, warmup_steps=20)),
-        server_continued=text_stage(40, 1e-3, CONTINUED_MIXTURE, warmup_steps=5),
-        device_continued=text_stage(40, 1e-3, CONTINUED_MIXTURE, warmup_steps=5),
+        device_distill=DistillConfig(text=text_stage(400, 4e-3, CORE_MIXTURE, warmup_steps=40, data_seed=2)),
+        server_continued=text_stage(80, 1e-3, CONTINUED_MIXTURE, warmup_steps=8, data_seed=3),
+        device_continued=text_stage(80, 1e-3, CONTINUED_MIXTURE, warmup_steps=8, data_seed=3),
         server_long_context=long_context(40, 1e-3),
         device_long_context=long_context(40, 1e-3),
-        server_sft=sft(250, 1.5e-3),
-        device_sft=sft(300, 2e-3),
+        server_sft=sft(480, 1.5e-3),
+        device_sft=sft(600, 2e-3),
         device_palettize=PalettizeConfig(),
         device_recover=RecoverConfig(
-            loop=loop(60, 5e-4, SHORT_ROW_TOKENS, warmup_steps=5),
+            loop=loop(80, 1e-3, SHORT_BATCH_ROWS, warmup_steps=8),
             sequence_length_tokens=SHORT_ROW_TOKENS,
             mixture=SFT_MIXTURE,
         ),
@@ -71,24 +72,28 @@ def quickstart() -> Recipe:
 
 
 def loop(
-    num_steps: int, peak_rate: float, row_length_tokens: int, *, warmup_steps: int, decay: Decay = Decay.COSINE
+    num_steps: int, peak_rate: float, batch_size_rows: int, *, warmup_steps: int, decay: Decay = Decay.COSINE
 ) -> LoopConfig:
-    """A stage's loop over batches of BATCH_SIZE_TOKENS."""
+    """A stage's loop."""
     schedule = ScheduleConfig(peak_rate=peak_rate, warmup_steps=warmup_steps, final_fraction=0.05, decay=decay)
     return LoopConfig(
         num_steps=num_steps,
-        batch_size_rows=BATCH_SIZE_TOKENS // row_length_tokens,
+        batch_size_rows=batch_size_rows,
         optimizer=OptimizerConfig(schedule=schedule),
-        save_every_steps=50,
+        save_every_steps=100,
+        log_every_steps=10,
     )
 
 
-def text_stage(num_steps: int, peak_rate: float, mixture: MixtureWeights, *, warmup_steps: int) -> TextStageConfig:
+def text_stage(
+    num_steps: int, peak_rate: float, mixture: MixtureWeights, *, warmup_steps: int, data_seed: int
+) -> TextStageConfig:
     """A pre-training stage on short rows."""
     return TextStageConfig(
-        loop=loop(num_steps, peak_rate, SHORT_ROW_TOKENS, warmup_steps=warmup_steps),
+        loop=loop(num_steps, peak_rate, SHORT_BATCH_ROWS, warmup_steps=warmup_steps),
         sequence_length_tokens=SHORT_ROW_TOKENS,
         mixture=mixture,
+        data_seed=data_seed,
     )
 
 
@@ -96,9 +101,10 @@ def long_context(num_steps: int, peak_rate: float) -> LongContextConfig:
     """Four times the context, with the base raised as AXLearn raises it for eight times."""
     return LongContextConfig(
         text=TextStageConfig(
-            loop=loop(num_steps, peak_rate, LONG_ROW_TOKENS, warmup_steps=5),
+            loop=loop(num_steps, peak_rate, LONG_BATCH_ROWS, warmup_steps=5),
             sequence_length_tokens=LONG_ROW_TOKENS,
             mixture=LONG_MIXTURE,
+            data_seed=4,
             heldout_rows_per_kind=8,
         ),
         rope_theta=6_315_089.0,
@@ -109,7 +115,7 @@ def long_context(num_steps: int, peak_rate: float) -> LongContextConfig:
 def sft(num_steps: int, peak_rate: float) -> SftConfig:
     """Fine-tuning on short rows at a constant rate."""
     return SftConfig(
-        loop=loop(num_steps, peak_rate, SHORT_ROW_TOKENS, warmup_steps=10, decay=Decay.CONSTANT),
+        loop=loop(num_steps, peak_rate, SHORT_BATCH_ROWS, warmup_steps=10, decay=Decay.CONSTANT),
         sequence_length_tokens=SHORT_ROW_TOKENS,
         mixture=SFT_MIXTURE,
     )

@@ -61,7 +61,7 @@ def _start(inputs: Inputs) -> Iterator[Finding]:
         grown, control = part.grown, part.control
         outcome = verdict(grown.nll - control.nll)
         claims = {"better": "beats", "same": "equals", "worse": "loses to"}
-        claim = f"Pruned and distilled {claims[outcome]} from scratch after {part.after}"
+        claim = f"After {part.after}, pruned + distilled {claims[outcome]} from scratch"
         evidence = (
             f"After {count(part.num_tokens)} tokens of the same mixture each: {loss(grown.nll)} against "
             f"{loss(control.nll)} ({signed(grown.nll - control.nll)})"
@@ -118,8 +118,8 @@ def _recovery(metrics: Mapping[str, Any]) -> Finding:
         evidence = f"Palettization changed the loss by {signed(lost)}: too little to win anything back from."
         return Finding("same", "Palettization costs next to nothing", evidence, "compression")
     outcome: Verdict = "better" if share > 0 else "worse"
-    claim = "The adapter wins back what palettization lost" if share > 0 else "The adapter wins nothing back"
-    evidence = f"Palettization costs {signed(lost)} nats a token; the adapter wins back {percent(share)} of it."
+    claim = f"The adapter wins back {percent(share)}" if share > 0 else "The adapter wins nothing back"
+    evidence = f"Palettization costs {signed(lost)} nats a token, of which the adapter wins back {percent(share)}."
     return Finding(outcome, claim, evidence, "compression")
 
 

@@ -32,9 +32,8 @@ def verdict(change_nats: Number) -> Verdict:
 
 
 def percent(share: Number) -> str:
-    """A share of one; whole numbers are enough where everything or nothing is meant."""
-    text = f"{100 * share:.1f}".replace("-", MINUS)
-    return f"{text.removesuffix('.0')}%"
+    """A share of one; all and nothing need no decimal."""
+    return "0%" if share == 0 else "100%" if share == 1 else f"{100 * share:.1f}%".replace("-", MINUS)
 
 
 def count(number: Number) -> str:

@@ -43,6 +43,13 @@ class StageRow(NamedTuple):
     inputs: dict[str, str]
     """Role -> stage."""
 
+    @property
+    def aim(self) -> Change | None:
+        """The change that the stage is for: of the skills in fine-tuning, of text elsewhere."""
+        if not self.changes:
+            return None
+        return self.changes[-1] if self.name.endswith("_sft") else self.changes[0]
+
 
 def stage_rows(inputs: Inputs) -> dict[str, StageRow]:
     """Every stage by name, in the order of the inputs."""
