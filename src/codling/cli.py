@@ -87,9 +87,10 @@ def build(
     from rich.console import Console
 
     from codling.progress import build_reporter
-    from codling.recipes.build import BUNDLES, REPORT_FILE
+    from codling.recipes.build import BUNDLES
     from codling.recipes.build import build as build_recipe
     from codling.recipes.registry import load_recipe
+    from codling.report.page import REPORT_FILE
 
     loaded = load_recipe(recipe, assignments)
     directory = out or Path("runs") / loaded.name
@@ -145,6 +146,7 @@ def generate(
 
     if raw and (system is not None or tools is not None):
         raise UserError("--raw writes on from plain text; leave out --system and --tools, or --raw")
+    _check_utf8("--prompt", prompt)
     session, identity = _open_session(bundle, adapter, system, tools, temperature, top_p, seed, max_tokens)
     pieces = session.continue_text(prompt) if raw else session.ask(prompt)
     if as_json:
@@ -182,7 +184,7 @@ def chat(
     session, identity = _open_session(bundle, adapter, system, tools, temperature, top_p, seed, max_tokens)
     console = _console()
     say(console, identity, style="bold")
-    run_chat(session, console, input if sys.stdin.isatty() else _read_piped_line)
+    run_chat(session, console, _typed_line if sys.stdin.isatty() else _piped_line)
 
 
 @evaluate_app.command(epilog="Example: codling evaluate perplexity runs/quickstart/device --text notes.txt --json")
@@ -283,6 +285,7 @@ def _open_session(
     from codling.model.generate import Sampling
 
     definitions = _read_tools(tools)
+    _check_utf8("--system", system or "")
     opened = load_bundle(bundle, adapter)
     session = Session(
         opened,
@@ -293,6 +296,13 @@ def _open_session(
         max_new_tokens=max_tokens,
     )
     return session, opened.identity
+
+
+def _check_utf8(option: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{option}: not UTF-8; convert it to UTF-8") from None
 
 
 def _read_tools(path: Path | None) -> list[dict[str, Any]]:
@@ -311,7 +321,15 @@ def _read_tools(path: Path | None) -> list[dict[str, Any]]:
     return read_tools(values, source=str(path))
 
 
-def _read_piped_line(_: str) -> str:
+def _typed_line(prompt: str) -> str:
+    import contextlib
+
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  gives `input` a history and an editable line
+    return input(prompt)
+
+
+def _piped_line(_: str) -> str:
     line = sys.stdin.readline()
     if not line:
         raise EOFError

@@ -56,9 +56,10 @@ def quiet_libraries() -> Iterator[None]:
 def refusal(error: Exception, directory: Path | None = None) -> str | None:
     """One line for an error that is the disk's and not ours; None for any other."""
     filename = getattr(error, "filename", None)
-    place = f"{filename or directory or 'the disk'}"
     if _is_full(error):
+        place = directory or filename or "the disk"
         return f"{place}: no space left to write; free some, then the same command goes on"
+    place = filename or directory
     if not isinstance(error, OSError) or error.errno is None or isinstance(error, BrokenPipeError):
         return None
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -140,9 +140,8 @@ def _short(commit: str) -> str:
     return sha[:12] + plus + changes
 
 
-def _size(size_bytes: float) -> str:
-    for unit in BINARY_UNITS[:-1]:
-        if size_bytes < 1024:
-            return f"{size_bytes:,.0f} B" if unit == "B" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1024
-    return f"{size_bytes:.1f} {BINARY_UNITS[-1]}"
+def _size(size_bytes: int) -> str:
+    """In the largest unit of which there is a whole one."""
+    exponent = min(max(0, (size_bytes.bit_length() - 1) // 10), len(BINARY_UNITS) - 1)
+    number = f"{size_bytes / 1024**exponent:.1f}" if exponent else str(size_bytes)
+    return f"{number} {BINARY_UNITS[exponent]}"

@@ -36,9 +36,7 @@ def test_rows_do_not_disturb_each_other() -> None:
     embedding = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
     louder = embedding.copy()
     louder[0] *= 1000
-    np.testing.assert_array_equal(
-        quantize_embedding(embedding).values[1:], quantize_embedding(louder).values[1:]
-    )
+    np.testing.assert_array_equal(quantize_embedding(embedding).values[1:], quantize_embedding(louder).values[1:])
 
 
 def test_bits_per_weight_count_the_scales() -> None:

@@ -30,9 +30,7 @@ def test_few_distinct_values_come_back_exactly(distinct: list[float], picks: lis
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=80), st.integers(1, 20))
-def test_tables_ascend_inside_the_range_and_every_value_has_its_nearest(
-    values: list[float], num_entries: int
-) -> None:
+def test_tables_ascend_inside_the_range_and_every_value_has_its_nearest(values: list[float], num_entries: int) -> None:
     group = np.array(values, dtype=np.float32)
     centroids, assignments = kmeans_1d(group, num_entries)
     assert (np.diff(centroids) >= 0).all()

@@ -94,9 +94,7 @@ def test_the_same_weights_give_the_same_bytes() -> None:
         ((1, 1), 4, (64 * 8, 16 * 8, 32)),  # one chunk, one table, one scale for a single weight
     ],
 )
-def test_bits_per_weight_count_every_stored_bit(
-    shape: tuple[int, int], bits: int, expected: tuple[float, ...]
-) -> None:
+def test_bits_per_weight_count_every_stored_bit(shape: tuple[int, int], bits: int, expected: tuple[float, ...]) -> None:
     counted = palettize(draw(*shape), bits).bits_per_weight()
     assert tuple(counted) == expected
     assert counted.total == sum(expected)

@@ -6,13 +6,9 @@ import pytest
 from codling.compress.partition import EVEN_SHARE, PrefixSums, default_num_cells, optimal_cuts
 
 
-def cut(
-    values: np.ndarray, weights: np.ndarray, num_clusters: int, num_cells: int
-) -> tuple[float, np.ndarray]:
+def cut(values: np.ndarray, weights: np.ndarray, num_clusters: int, num_cells: int) -> tuple[float, np.ndarray]:
     """Squared error of the cuts found for one group, and the cuts."""
-    weight, moment = (
-        np.concatenate([[0.0], np.cumsum(terms)])[None] for terms in (weights, weights * values)
-    )
+    weight, moment = (np.concatenate([[0.0], np.cumsum(terms)])[None] for terms in (weights, weights * values))
     cuts = optimal_cuts(values[None], PrefixSums(weight, moment), num_clusters, num_cells)[0]
     return error_of(values, weights, cuts.tolist()), cuts
 

@@ -36,9 +36,7 @@ def stored(compressed: dict[str, Compressed]) -> Stored:
     return tensors, to_metadata(compressed)
 
 
-def test_a_file_gives_the_same_matrices_back(
-    tmp_path: Path, compressed: dict[str, Compressed], stored: Stored
-) -> None:
+def test_a_file_gives_the_same_matrices_back(tmp_path: Path, compressed: dict[str, Compressed], stored: Stored) -> None:
     tensors, metadata = stored
     save_file(tensors, tmp_path / "model.safetensors", metadata=metadata)
     with safe_open(tmp_path / "model.safetensors", framework="numpy") as file:

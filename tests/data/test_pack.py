@@ -31,9 +31,7 @@ def epoch_of(rows: PackedRows, epoch: int = 0) -> list[Row]:
     return [rows[epoch * rows.rows_per_epoch + index] for index in range(rows.rows_per_epoch)]
 
 
-def naive_split_rows(
-    documents: TokenizedDocuments, order: np.ndarray, length: int
-) -> list[list[tuple[int, ...]]]:
+def naive_split_rows(documents: TokenizedDocuments, order: np.ndarray, length: int) -> list[list[tuple[int, ...]]]:
     """(token, target, weight, segment, position) of each position, from the definition alone."""
     pairs = []
     for document in order:
@@ -47,9 +45,7 @@ def naive_split_rows(
             new = index == 0 or pairs[begin + index - 1][0] != document
             segment, position = segment + new, 0 if new else position + 1
             weight = documents.loss_mask is None or bool(documents.loss_mask[target])
-            row.append(
-                (int(documents.tokens[here]), int(documents.tokens[target]), weight, segment, position)
-            )
+            row.append((int(documents.tokens[here]), int(documents.tokens[target]), weight, segment, position))
         rows.append(row + [(0,) * 5] * (length - len(row)))
     return rows
 
@@ -61,9 +57,7 @@ def test_every_token_but_a_first_one_is_a_target_once_an_epoch(split: bool, seed
     first = set(documents.tokens[documents.offsets[:-1][np.diff(documents.offsets) > 0]].tolist())
     rows = pack(documents, seed=seed, split=split)
     for epoch in (0, 1, 5):
-        targets = Counter(
-            t for row in epoch_of(rows, epoch) for t in row.targets[row.loss_weights > 0].tolist()
-        )
+        targets = Counter(t for row in epoch_of(rows, epoch) for t in row.targets[row.loss_weights > 0].tolist())
         assert set(targets.values()) == {1}
         assert set(targets) == set(documents.tokens.tolist()) - first
 
@@ -110,17 +104,12 @@ def test_epochs_and_seeds_give_different_orders_of_the_same_rows() -> None:
     documents = unique_documents(random_lengths(6, 10))
     for split in (True, False):
         orders = [
-            tuple(
-                np.concatenate(
-                    [row.tokens for row in epoch_of(pack(documents, seed=seed, split=split), epoch)]
-                )
-            )
+            tuple(np.concatenate([row.tokens for row in epoch_of(pack(documents, seed=seed, split=split), epoch)]))
             for seed, epoch in ((0, 0), (0, 1), (1, 0), (1, 1))
         ]
         assert len(set(orders)) == 4
     first, second = (
-        Counter(row.tokens.tobytes() for row in epoch_of(rows, 0))
-        for rows in [pack(documents, split=False)] * 2
+        Counter(row.tokens.tobytes() for row in epoch_of(rows, 0)) for rows in [pack(documents, split=False)] * 2
     )
     assert first == second
 

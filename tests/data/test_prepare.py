@@ -7,8 +7,7 @@ from codling.data.mixture import MixtureWeights
 from codling.data.prepare import open_corpus, token_lengths_bytes
 from codling.data.sources import load_documents
 from codling.errors import UserError
-
-from ..conftest import TinyBuild
+from tests.conftest import TinyBuild
 
 
 def test_text_comes_back_from_its_tokens(tiny_build: TinyBuild) -> None:

@@ -99,9 +99,7 @@ def test_splits_of_the_user_s_text_are_disjoint_whole_and_independent_of_file_na
     )
     write_jsonl(tmp_path / "b" / "other.jsonl", texts[::-1])
     by_folder = {
-        folder: {
-            split: load_source(SourceConfig(kind="own", path=tmp_path / folder), split) for split in SPLITS
-        }
+        folder: {split: load_source(SourceConfig(kind="own", path=tmp_path / folder), split) for split in SPLITS}
         for folder in ("a", "b")
     }
     train, heldout = by_folder["a"]["train"], by_folder["a"]["heldout"]

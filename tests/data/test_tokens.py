@@ -15,9 +15,7 @@ def encode_bytes(text: str) -> list[int]:
 
 def test_documents_come_back_from_their_offsets() -> None:
     documents = tokenize_documents(TEXTS, encode_bytes)
-    pieces = [
-        documents.tokens[a:b] for a, b in zip(documents.offsets[:-1], documents.offsets[1:], strict=True)
-    ]
+    pieces = [documents.tokens[a:b] for a, b in zip(documents.offsets[:-1], documents.offsets[1:], strict=True)]
     assert [bytes(piece.tolist()).decode() for piece in pieces] == TEXTS
     assert documents.num_documents == len(TEXTS)
     assert (documents.tokens.dtype.name, documents.offsets.dtype.name) == ("int32", "int64")

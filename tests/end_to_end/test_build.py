@@ -12,8 +12,7 @@ import pytest
 
 from codling.recipes.recipe import stages
 from codling.recipes.tiny import tiny
-
-from .conftest import command, environment, result_hashes
+from tests.end_to_end.conftest import command, environment, result_hashes
 
 pytestmark = pytest.mark.slow
 
@@ -89,9 +88,7 @@ def test_a_changed_late_stage_leaves_the_early_ones(undisturbed: Path, tmp_path:
     out = tmp_path / "copy"
     shutil.copytree(undisturbed, out)
     before = {path.name for path in (out / "stages").iterdir()}
-    subprocess.run(
-        command(out, "--set", "device_recover.rank=2"), env=environment(), check=True, capture_output=True
-    )
+    subprocess.run(command(out, "--set", "device_recover.rank=2"), env=environment(), check=True, capture_output=True)
     added = sorted(path.name.rpartition("-")[0] for path in (out / "stages").iterdir() if path.name not in before)
     assert added == ["device", "device_recover", "measure", "report"]
     adapter = json.loads((out / "device" / "adapters" / "recovery" / "adapter_config.json").read_text())

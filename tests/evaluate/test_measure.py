@@ -5,8 +5,7 @@ import json
 import pytest
 
 from codling.evaluate.measure import MEASUREMENTS_FILE
-
-from ..conftest import TinyBuild
+from tests.conftest import TinyBuild
 
 
 def test_every_model_is_measured_on_every_skill(tiny_build: TinyBuild) -> None:

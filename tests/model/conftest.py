@@ -33,7 +33,5 @@ def tiny_model(tiny_config: ModelConfig) -> Transformer:
         # Norm scales, too, are away from 1, so that a misplaced one shows.
         return jnp.asarray(random.normal(size=leaf.shape) / leaf.shape[-1] ** 0.5, leaf.dtype)
 
-    model: Transformer = jax.tree.map(
-        fill, eqx.filter_eval_shape(init_transformer, tiny_config, jax.random.key(0))
-    )
+    model: Transformer = jax.tree.map(fill, eqx.filter_eval_shape(init_transformer, tiny_config, jax.random.key(0)))
     return model

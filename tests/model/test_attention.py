@@ -58,9 +58,7 @@ def test_equals_the_formula() -> None:
 
 
 @pytest.mark.parametrize("scale", [10.0, 0.1])
-def test_with_normalized_queries_and_keys_only_their_direction_counts(
-    tiny_model: Transformer, scale: float
-) -> None:
+def test_with_normalized_queries_and_keys_only_their_direction_counts(tiny_model: Transformer, scale: float) -> None:
     @jax.jit
     def run(x: jax.Array) -> jax.Array:
         layer = jax.tree.map(lambda leaf: leaf[0], tiny_model.blocks).attention

@@ -17,9 +17,7 @@ def test_every_size_survives_being_written_and_read(name: str) -> None:
     ("parent", "child"),
     [("quickstart_device_parent", "quickstart_device"), ("device_parent_6b", "device_3b")],
 )
-def test_a_parent_differs_from_its_child_in_the_width_that_pruning_reduces_only(
-    parent: str, child: str
-) -> None:
+def test_a_parent_differs_from_its_child_in_the_width_that_pruning_reduces_only(parent: str, child: str) -> None:
     assert dataclasses.replace(named_size(parent), ffn_dim=named_size(child).ffn_dim) == named_size(child)
     assert named_size(parent).ffn_dim > named_size(child).ffn_dim
 

@@ -12,9 +12,7 @@ TOLERANCE = 1e-5
 def make_layer() -> FeedForward:
     keys = jax.random.split(jax.random.key(0), 3)
     shapes = [(FFN_DIM, MODEL_DIM), (FFN_DIM, MODEL_DIM), (MODEL_DIM, FFN_DIM)]
-    return FeedForward(
-        *(Linear(jax.random.normal(key, shape)) for key, shape in zip(keys, shapes, strict=True))
-    )
+    return FeedForward(*(Linear(jax.random.normal(key, shape)) for key, shape in zip(keys, shapes, strict=True)))
 
 
 X = jax.random.normal(jax.random.key(1), (2, 3, MODEL_DIM))

@@ -41,9 +41,7 @@ def answer(
 def all_logits(model: Transformer, tokens: np.ndarray) -> jax.Array:
     places = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
     return model.logits(
-        model(
-            jnp.asarray(tokens), places, jnp.ones(tokens.shape, jnp.int32), rope_theta=model.config.rope_theta
-        )
+        model(jnp.asarray(tokens), places, jnp.ones(tokens.shape, jnp.int32), rope_theta=model.config.rope_theta)
     )
 
 
@@ -58,9 +56,7 @@ def draw_many(sampling: Sampling, count: int = 4000) -> np.ndarray:
     return np.bincount(drawn, minlength=LOGITS.shape[1]) / count
 
 
-def test_greedy_is_the_argmax_of_the_full_forward_token_by_token(
-    tiny_model: Transformer, greedy: Generated
-) -> None:
+def test_greedy_is_the_argmax_of_the_full_forward_token_by_token(tiny_model: Transformer, greedy: Generated) -> None:
     rows = np.concatenate([PROMPTS, np.zeros((3, NUM_NEW), PROMPTS.dtype)], axis=1)
     for step in range(NUM_NEW):
         logits = np.asarray(all_logits(tiny_model, rows))
@@ -83,9 +79,7 @@ def test_extended_caches_equal_the_full_forward_in_prompts_of_different_lengths(
     np.testing.assert_array_equal(cache.positions, np.tile(first + second, (tiny_model.config.num_layers, 1)))
 
 
-def test_an_answer_ends_with_its_stop_token_and_zeros_follow(
-    tiny_model: Transformer, greedy: Generated
-) -> None:
+def test_an_answer_ends_with_its_stop_token_and_zeros_follow(tiny_model: Transformer, greedy: Generated) -> None:
     stop = int(greedy.tokens[0, 2])
     stopped = answer(tiny_model, stop_ids=(stop, 60))
     for row in range(3):

@@ -25,9 +25,7 @@ QUERIES, KEYS, VALUES = draw(NUM_NEW, 4), draw(NUM_NEW), draw(NUM_NEW)
 
 
 @jax.jit
-def attend(
-    cache: KVCache, queries: np.ndarray, keys: np.ndarray, values: np.ndarray
-) -> tuple[jax.Array, KVCache]:
+def attend(cache: KVCache, queries: np.ndarray, keys: np.ndarray, values: np.ndarray) -> tuple[jax.Array, KVCache]:
     return cache.attend(jnp.asarray(queries), jnp.asarray(keys), jnp.asarray(values))
 
 

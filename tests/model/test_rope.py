@@ -24,9 +24,7 @@ def reference(heads: np.ndarray, positions: np.ndarray, theta: float) -> np.ndar
     """Each pair (i, i + H/2) is a complex number, turned by position * theta^(-2i/H)."""
     half = heads.shape[-1] // 2
     frequencies = theta ** (-2 * np.arange(half) / heads.shape[-1])
-    turned = (heads[..., :half] + 1j * heads[..., half:]) * np.exp(
-        1j * positions[:, :, None, None] * frequencies
-    )
+    turned = (heads[..., :half] + 1j * heads[..., half:]) * np.exp(1j * positions[:, :, None, None] * frequencies)
     return np.concatenate([turned.real, turned.imag], axis=-1)
 
 
@@ -46,9 +44,7 @@ def test_scores_depend_on_the_distance_of_positions_only(shift: int) -> None:
 def test_a_rotation_keeps_lengths_and_position_zero_is_no_rotation() -> None:
     heads = draw(0)
     turned = turn(heads, np.arange(5)[None].repeat(2, 0), 500_000.0)
-    np.testing.assert_allclose(
-        np.linalg.norm(turned, axis=-1), np.linalg.norm(heads, axis=-1), rtol=TOLERANCE
-    )
+    np.testing.assert_allclose(np.linalg.norm(turned, axis=-1), np.linalg.norm(heads, axis=-1), rtol=TOLERANCE)
     np.testing.assert_array_equal(turned[:, 0], heads[:, 0])
     assert not np.allclose(turned[:, 1], heads[:, 1])
 

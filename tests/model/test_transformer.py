@@ -83,9 +83,7 @@ def test_the_rotary_base_is_an_argument_and_the_first_token_has_no_angle(
 
 
 @pytest.mark.parametrize("pieces", [[12], [5, 4, 3]])
-def test_growing_a_cache_equals_the_full_forward(
-    tiny_model: Transformer, hidden: jax.Array, pieces: list[int]
-) -> None:
+def test_growing_a_cache_equals_the_full_forward(tiny_model: Transformer, hidden: jax.Array, pieces: list[int]) -> None:
     cache, begin = empty_cache(tiny_model.config, 2, LENGTH + 3, tiny_model.embedding.dtype), 0
     for length in pieces:
         piece, cache = extend(tiny_model, TOKENS[:, begin : begin + length], cache)
@@ -97,14 +95,10 @@ def test_growing_a_cache_equals_the_full_forward(
 def test_both_embeddings_are_one_matrix(tiny_model: Transformer, hidden: jax.Array) -> None:
     expected = np.asarray(hidden) @ np.asarray(tiny_model.embedding).T
     np.testing.assert_allclose(tiny_model.logits(hidden), expected, rtol=1e-4, atol=TOLERANCE)
-    with_vocabulary = [
-        leaf for leaf in jax.tree.leaves(tiny_model) if tiny_model.config.vocab_size in leaf.shape
-    ]
+    with_vocabulary = [leaf for leaf in jax.tree.leaves(tiny_model) if tiny_model.config.vocab_size in leaf.shape]
     assert len(with_vocabulary) == 1
 
 
 def test_the_layers_are_applied_in_order(tiny_model: Transformer, hidden: jax.Array) -> None:
-    backwards = dataclasses.replace(
-        tiny_model, blocks=jax.tree.map(lambda leaf: leaf[::-1], tiny_model.blocks)
-    )
+    backwards = dataclasses.replace(tiny_model, blocks=jax.tree.map(lambda leaf: leaf[::-1], tiny_model.blocks))
     assert np.abs(np.asarray(run(backwards, TOKENS) - hidden)).max() > 1e-3

@@ -1,8 +1,7 @@
 """The bundles: whole, loadable, and the device's with its adapter on by default."""
 
 from codling.artifact.bundle import NO_ADAPTER, load_bundle
-
-from ..conftest import TinyBuild
+from tests.conftest import TinyBuild
 
 
 def test_both_bundles_open_from_where_users_find_them(tiny_build: TinyBuild) -> None:

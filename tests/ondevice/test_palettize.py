@@ -10,8 +10,7 @@ from codling.artifact.model_files import load_model
 from codling.compress.embedding_quant import quantize_embedding
 from codling.compress.palettize import palettize
 from codling.compress.tensors import compressed_names
-
-from ..conftest import TinyBuild
+from tests.conftest import TinyBuild
 
 
 def test_every_matrix_is_compressed_and_nothing_else(tiny_build: TinyBuild) -> None:

@@ -14,8 +14,7 @@ from codling.artifact.workspace import SilentReporter, Workspace
 from codling.errors import UserError
 from codling.ondevice.recover import run_recover
 from codling.recipes.tiny import tiny
-
-from ..conftest import TinyBuild
+from tests.conftest import TinyBuild
 
 
 def test_the_start_is_nearer_to_the_original_than_the_base(tiny_build: TinyBuild) -> None:

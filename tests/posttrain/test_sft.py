@@ -11,8 +11,7 @@ from codling.data.mixture import MixtureWeights
 from codling.errors import UserError
 from codling.posttrain.sft import run_sft
 from codling.recipes.tiny import tiny
-
-from ..conftest import TinyBuild
+from tests.conftest import TinyBuild
 
 
 def test_it_lowers_the_loss_of_the_skills(tiny_build: TinyBuild) -> None:

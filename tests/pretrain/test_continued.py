@@ -1,6 +1,6 @@
 """The continued stage goes on from the model that it is given."""
 
-from ..conftest import TinyBuild
+from tests.conftest import TinyBuild
 
 
 def test_it_starts_where_the_stage_before_ended(tiny_build: TinyBuild) -> None:

@@ -12,8 +12,7 @@ from codling.errors import UserError
 from codling.pretrain.distill import run_distill
 from codling.recipes.tiny import tiny
 from codling.train.metrics import read_metrics
-
-from ..conftest import TinyBuild
+from tests.conftest import TinyBuild
 
 
 def test_it_starts_from_the_pruned_model_and_logs_the_agreement(tiny_build: TinyBuild) -> None:

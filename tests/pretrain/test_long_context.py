@@ -11,8 +11,7 @@ from codling.artifact.workspace import SilentReporter, Workspace
 from codling.errors import UserError
 from codling.pretrain.long_context import run_long_context
 from codling.recipes.tiny import tiny
-
-from ..conftest import TinyBuild
+from tests.conftest import TinyBuild
 
 
 def test_the_artifact_has_the_new_length_and_base(tiny_build: TinyBuild) -> None:

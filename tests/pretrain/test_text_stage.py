@@ -5,8 +5,7 @@ import pytest
 from codling.pretrain.text_stage import TextStageConfig
 from codling.recipes.tiny import NUM_STEPS, tiny
 from codling.train.metrics import read_metrics
-
-from ..conftest import TinyBuild
+from tests.conftest import TinyBuild
 
 
 def test_every_step_has_its_record(tiny_build: TinyBuild) -> None:

@@ -7,8 +7,7 @@ import pytest
 from codling.errors import UserError
 from codling.recipes.build import build
 from codling.recipes.tiny import tiny
-
-from ..conftest import SilentBuildReporter, TinyBuild
+from tests.conftest import SilentBuildReporter, TinyBuild
 
 
 class Listener(SilentBuildReporter):

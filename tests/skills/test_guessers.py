@@ -27,9 +27,7 @@ def test_most_frequent() -> None:
 def test_nearest_request_has_the_highest_jaccard_measure() -> None:
     for asked in ("wake me tomorrow", "snow, or rain", "Rain", "unknown words", ""):
         bag = set(words(asked))
-        overlaps = [
-            len(bag & set(words(e.request))) / max(1, len(bag | set(words(e.request)))) for e in TRAIN
-        ]
+        overlaps = [len(bag & set(words(e.request))) / max(1, len(bag | set(words(e.request)))) for e in TRAIN]
         assert nearest_request(TRAIN)(example(asked, "")) == TRAIN[overlaps.index(max(overlaps))].target
 
 

@@ -7,9 +7,7 @@ from codling.errors import UserError
 from codling.skills.intents import ASSISTANT_INTENTS, INSTRUCTION, OTHER, Intents
 from codling.skills.skill import Answer
 
-TRAIN = [(f"set alarm {n}", "alarm") for n in range(20)] + [
-    (f"book flight {n}", "book_flight") for n in range(20)
-]
+TRAIN = [(f"set alarm {n}", "alarm") for n in range(20)] + [(f"book flight {n}", "book_flight") for n in range(20)]
 TRAIN += [(f"unclear {n}", "oos") for n in range(20)] + [(f"old song {n}", "play_music") for n in range(20)]
 HELDOUT = [(f"new {intent} {n}", intent) for _, intent in TRAIN[::20] for n in range(10)]
 INTENTS = ("alarm", "book_flight")

@@ -11,9 +11,7 @@ def test_values_are_single_and_clean(name: str) -> None:
     values = LISTS[name]
     assert len(values) == len({value.casefold() for value in values})
     assert len(values) >= 2 * HELDOUT_EVERY
-    assert all(
-        value and value == " ".join(value.split()) and expansions(value) == [value] for value in values
-    )
+    assert all(value and value == " ".join(value.split()) and expansions(value) == [value] for value in values)
 
 
 def test_no_first_name_is_in_two_lists() -> None:

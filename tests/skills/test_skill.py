@@ -45,9 +45,7 @@ def test_prompt_and_target_part_the_conversation() -> None:
     assert (*example.prompt, messages[-1]) == messages
     assert example.request == "a"
     assert example.target == Answer("done")
-    assert example._replace(messages=messages[:2]).target == Answer(
-        "", ({"name": "f", "arguments": {"x": "1"}},)
-    )
+    assert example._replace(messages=messages[:2]).target == Answer("", ({"name": "f", "arguments": {"x": "1"}},))
 
 
 def test_baselines_are_mean_scores_of_the_guesses() -> None:

@@ -8,9 +8,7 @@ from codling.skills.skill import Answer, Example, assistant, calls, user
 from codling.skills.tool_calls import CATEGORY_SHARES, TOOLS, ToolCalls
 
 LUNCH = {"title": "lunch with ana", "date": "tomorrow", "time": "noon"}
-REQUEST = Example(
-    (user("lunch with ana tomorrow at noon"), calls("create_event", LUNCH)), (), "tool_calls", "single"
-)
+REQUEST = Example((user("lunch with ana tomorrow at noon"), calls("create_event", LUNCH)), (), "tool_calls", "single")
 GREETING = Example((user("hi"), assistant("Hello!")), (), "tool_calls", "no_tool")
 
 

@@ -13,16 +13,12 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=5,
 )
-CALLS = st.builds(
-    ToolCall, name=st.text(max_size=8), arguments=st.dictionaries(st.text(max_size=4), JSON, max_size=3)
-)
+CALLS = st.builds(ToolCall, name=st.text(max_size=8), arguments=st.dictionaries(st.text(max_size=4), JSON, max_size=3))
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(content=st.text() | st.sampled_from(["<|tool_call|>", "<|end|>"]), calls=st.lists(CALLS, max_size=3))
-def test_parsing_gives_back_what_was_encoded(
-    tokenizer: Tokenizer, content: str, calls: list[ToolCall]
-) -> None:
+def test_parsing_gives_back_what_was_encoded(tokenizer: Tokenizer, content: str, calls: list[ToolCall]) -> None:
     answer = Message(role="assistant", content=content, tool_calls=tuple(calls))
     chat = encode_chat(tokenizer, [Message(role="user", content="hi"), answer])
     written = [id for id, learned in zip(chat.ids, chat.loss_mask, strict=True) if learned]
@@ -54,9 +50,7 @@ def test_a_special_token_out_of_place_shows(tokenizer: Tokenizer) -> None:
         ('{"name":"f","arguments":"{}"}', "expected a string as name and an object"),
     ],
 )
-def test_malformed_call_is_reported_and_the_others_are_read(
-    tokenizer: Tokenizer, text: str, problem: str
-) -> None:
+def test_malformed_call_is_reported_and_the_others_are_read(tokenizer: Tokenizer, text: str, problem: str) -> None:
     good = '{"name":"f","arguments":{}}'
     ids = [TOOL_CALL.id, *tokenizer.encode(text), TOOL_CALL.id, *tokenizer.encode(good), END.id]
     turn = parse_assistant(tokenizer, ids)

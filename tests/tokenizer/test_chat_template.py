@@ -14,9 +14,9 @@ from codling.tokenizer.special_tokens import END, SPECIAL_TOKENS, TOOL_CALL, USE
 CALL = {"name": "add", "arguments": {"day": "5 May", "who": ["Zoë"]}}
 TOOL = {"name": "add", "description": "Adds an event.", "parameters": {"type": "object", "properties": {}}}
 SPECIAL = [token.text for token in SPECIAL_TOKENS]
-TEXTS = st.text() | st.lists(
-    st.sampled_from([*SPECIAL, "\ue000", "<", "|end|>", "<|end", " "]), max_size=8
-).map("".join)
+TEXTS = st.text() | st.lists(st.sampled_from([*SPECIAL, "\ue000", "<", "|end|>", "<|end", " "]), max_size=8).map(
+    "".join
+)
 
 
 def shown(tokenizer: Tokenizer, chat: EncodedChat) -> str:

@@ -26,9 +26,7 @@ AWKWARD = [
     "\ufeff",
 ]
 RESERVED = ["\u2581", "\u2585", "<0x41>", *(token.text for token in SPECIAL_TOKENS)]
-TEXTS = st.text() | st.lists(st.sampled_from([*AWKWARD, *RESERVED, "Alice", " the"]), max_size=12).map(
-    "".join
-)
+TEXTS = st.text() | st.lists(st.sampled_from([*AWKWARD, *RESERVED, "Alice", " the"]), max_size=12).map("".join)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)

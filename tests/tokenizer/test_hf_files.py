@@ -35,12 +35,8 @@ AWKWARD = [
     "e\u0301",
     "\u2581",
 ]
-TEXTS = st.text() | st.lists(st.sampled_from([*AWKWARD, "Alice", " the", "\u2585", "\ufffd", "日本"])).map(
-    "".join
-)
-SPECIAL_IN_TEXT = st.lists(st.sampled_from([token.text for token in SPECIAL_TOKENS] + ["x", " "])).map(
-    "".join
-)
+TEXTS = st.text() | st.lists(st.sampled_from([*AWKWARD, "Alice", " the", "\u2585", "\ufffd", "日本"])).map("".join)
+SPECIAL_IN_TEXT = st.lists(st.sampled_from([token.text for token in SPECIAL_TOKENS] + ["x", " "])).map("".join)
 CALL = {"name": "add", "arguments": {"day": "5 May", "who": ["Zoë", None, 1.5, {"b": True}]}}
 TOOL = {
     "name": "add",

@@ -54,9 +54,7 @@ def test_first_merges_are_the_most_frequent_pairs() -> None:
 
 
 @pytest.mark.parametrize("reserved", ["\u2581", "\u2585", "\0", "\t", "<|end|>", "</s>", "<0x41>"])
-def test_texts_with_characters_that_mean_something_to_sentencepiece_are_learned_from(
-    alice: str, reserved: str
-) -> None:
+def test_texts_with_characters_that_mean_something_to_sentencepiece_are_learned_from(alice: str, reserved: str) -> None:
     pieces = learned([alice, *[f"zebra{reserved}zebra zebra"] * 50], 700)
     assert " zebra" in pieces
     assert not [piece for piece in pieces if "\u2581" in piece or "\u2585" in piece]
@@ -80,9 +78,7 @@ def test_empty_corpus_is_refused(texts: list[str]) -> None:
 
 
 def test_too_small_corpus_names_the_largest_vocabulary(alice: str) -> None:
-    with pytest.raises(
-        UserError, match=r"too small for vocab_size = 50000, set it to (\d+) at most"
-    ) as caught:
+    with pytest.raises(UserError, match=r"too small for vocab_size = 50000, set it to (\d+) at most") as caught:
         train_tokenizer([alice], TokenizerConfig(vocab_size=50_000))
     largest = int(re.findall(r"set it to (\d+)", str(caught.value))[0])
     train_tokenizer([alice], TokenizerConfig(vocab_size=largest))
@@ -100,9 +96,7 @@ def test_lone_surrogate_is_refused() -> None:
         train_tokenizer(["fine", "not \ud800"], TokenizerConfig(vocab_size=400))
 
 
-@pytest.mark.parametrize(
-    "values", [{"vocab_size": FIRST_LEARNED_ID}, {"vocab_size": 400, "character_coverage": 0.5}]
-)
+@pytest.mark.parametrize("values", [{"vocab_size": FIRST_LEARNED_ID}, {"vocab_size": 400, "character_coverage": 0.5}])
 def test_impossible_settings_are_refused(values: dict[str, int | float]) -> None:
     with pytest.raises(pydantic.ValidationError):
         TokenizerConfig(**values)  # type: ignore[arg-type]

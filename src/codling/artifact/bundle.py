@@ -94,6 +94,9 @@ def export_hf(bundle: Bundle, out: Path) -> None:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: not empty; choose another --out")
+    parent = next(path for path in out.absolute().parents if path.exists())
+    if not parent.is_dir():
+        raise UserError(f"{out}: cannot be made, as {parent} is a file; choose another --out")
     # Named after this process: what somebody else keeps beside `out` is never touched.
     out = out.resolve()
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")

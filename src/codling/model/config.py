@@ -58,15 +58,15 @@ SIZES: dict[str, ModelConfig] = {
     ),
     # A pair for one GPU: about 110M and 50M parameters. Ours.
     "mini_server": ModelConfig(
-        vocab_size=32_768, model_dim=768, ffn_dim=2304, num_layers=12, num_query_heads=12, num_kv_heads=4, head_dim=64,
+        vocab_size=16_384, model_dim=768, ffn_dim=2816, num_layers=12, num_query_heads=12, num_kv_heads=4, head_dim=64,
         context_length_tokens=1024,
     ),
     "mini_device_parent": ModelConfig(
-        vocab_size=32_768, model_dim=512, ffn_dim=3072, num_layers=12, num_query_heads=8, num_kv_heads=4, head_dim=64,
+        vocab_size=16_384, model_dim=512, ffn_dim=4608, num_layers=12, num_query_heads=8, num_kv_heads=4, head_dim=64,
         context_length_tokens=1024,
     ),
     "mini_device": ModelConfig(
-        vocab_size=32_768, model_dim=512, ffn_dim=1280, num_layers=12, num_query_heads=8, num_kv_heads=4, head_dim=64,
+        vocab_size=16_384, model_dim=512, ffn_dim=1728, num_layers=12, num_query_heads=8, num_kv_heads=4, head_dim=64,
         context_length_tokens=1024,
     ),
     # The published on-device shape (AXLearn "honeycrisp 3B") and its parent, whose ffn_dim follows from 6.4B.

@@ -8,11 +8,12 @@ import tomli_w
 
 from codling.config import from_dict, override, to_dict
 from codling.errors import UserError
+from codling.recipes.mini import mini
 from codling.recipes.quickstart import quickstart
 from codling.recipes.recipe import Recipe
 from codling.recipes.tiny import tiny
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"quickstart": quickstart, "tiny": tiny}
+RECIPES: dict[str, Callable[[], Recipe]] = {"quickstart": quickstart, "mini": mini, "tiny": tiny}
 
 
 def load_recipe(name_or_path: str, assignments: Sequence[str] = ()) -> Recipe:

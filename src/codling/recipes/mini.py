@@ -1,0 +1,83 @@
+"""A pair for one GPU and some megabytes of one's own text: about 110M and 50M parameters, and proofreading as a skill.
+
+Steps and rates are scaled from the quickstart's and have not been run at full length; what has been measured is where
+proofreading begins to work (`bench/results/proofread.json`), and that budget is in `SFT_STEPS`.
+"""
+
+from dataclasses import replace
+
+from codling.data.mixture import MixtureWeights
+from codling.model.config import named_size
+from codling.pretrain.long_context import LongContextConfig
+from codling.pretrain.text_stage import TextStageConfig
+from codling.recipes.quickstart import quickstart
+from codling.recipes.recipe import Recipe
+from codling.tokenizer.train import TokenizerConfig
+from codling.train.loop import LoopConfig
+
+ROW_TOKENS, LONG_ROW_TOKENS = 1024, 4096
+BATCH_SIZE_ROWS, LONG_BATCH_SIZE_ROWS = 32, 8
+SFT_STEPS = 2000
+SFT_MIXTURE = MixtureWeights(
+    share_by_kind={"tool_calls": 0.25, "intents": 0.1, "story_answers": 0.15, "proofread": 0.4, "stories": 0.1}
+)
+
+
+def mini() -> Recipe:
+    """Server of 109M parameters, device of 50M pruned from 103M; with proofreading."""
+    recipe = quickstart()
+    train_counts = recipe.conversations.num_train_by_skill | {"proofread": 40_000}
+    return replace(
+        recipe,
+        name="mini",
+        tokenizer=TokenizerConfig(vocab_size=named_size("mini_server").vocab_size),
+        conversations=replace(recipe.conversations, num_train_by_skill=train_counts),
+        server_model=named_size("mini_server"),
+        device_parent_model=named_size("mini_device_parent"),
+        device_ffn_dim=named_size("mini_device").ffn_dim,
+        server_core=_text(recipe.server_core, 6000, 1e-3),
+        device_parent_core=_text(recipe.device_parent_core, 3000, 1e-3),
+        device_distill=replace(recipe.device_distill, text=_text(recipe.device_distill.text, 4000, 1e-3)),
+        server_continued=_text(recipe.server_continued, 800, 3e-4),
+        device_continued=_text(recipe.device_continued, 800, 3e-4),
+        server_long_context=_longer(recipe.server_long_context),
+        device_long_context=_longer(recipe.device_long_context),
+        server_sft=replace(
+            recipe.server_sft,
+            loop=_loop(recipe.server_sft.loop, SFT_STEPS, 3e-4),
+            sequence_length_tokens=ROW_TOKENS,
+            mixture=SFT_MIXTURE,
+        ),
+        device_sft=replace(
+            recipe.device_sft,
+            loop=_loop(recipe.device_sft.loop, SFT_STEPS, 5e-4),
+            sequence_length_tokens=ROW_TOKENS,
+            mixture=SFT_MIXTURE,
+        ),
+        device_recover=replace(
+            recipe.device_recover,
+            loop=_loop(recipe.device_recover.loop, 500, 3e-4),
+            sequence_length_tokens=ROW_TOKENS,
+            mixture=SFT_MIXTURE,
+        ),
+    )
+
+
+def _loop(loop: LoopConfig, num_steps: int, peak_rate: float, batch_size_rows: int = BATCH_SIZE_ROWS) -> LoopConfig:
+    schedule = replace(loop.optimizer.schedule, peak_rate=peak_rate, warmup_steps=num_steps // 20)
+    return replace(
+        loop,
+        num_steps=num_steps,
+        batch_size_rows=batch_size_rows,
+        optimizer=replace(loop.optimizer, schedule=schedule),
+        save_every_steps=500,
+    )
+
+
+def _text(stage: TextStageConfig, num_steps: int, peak_rate: float) -> TextStageConfig:
+    return replace(stage, loop=_loop(stage.loop, num_steps, peak_rate), sequence_length_tokens=ROW_TOKENS)
+
+
+def _longer(stage: LongContextConfig) -> LongContextConfig:
+    loop = _loop(stage.text.loop, 400, 3e-4, LONG_BATCH_SIZE_ROWS)
+    return replace(stage, text=replace(stage.text, loop=loop, sequence_length_tokens=LONG_ROW_TOKENS))

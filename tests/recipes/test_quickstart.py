@@ -1,0 +1,43 @@
+"""The quickstart fits together: lengths, vocabularies and mixtures agree between its stages."""
+
+from codling.data.sources import EMBEDDED_KINDS
+from codling.recipes.quickstart import quickstart
+
+
+def test_vocabularies_agree() -> None:
+    recipe = quickstart()
+    sizes = {recipe.tokenizer.vocab_size, recipe.server_model.vocab_size, recipe.device_parent_model.vocab_size}
+    assert len(sizes) == 1
+
+
+def test_the_context_is_lengthened_fourfold_and_fine_tuning_fits_it() -> None:
+    recipe = quickstart()
+    for model, longer in (
+        (recipe.server_model, recipe.server_long_context),
+        (recipe.device_parent_model, recipe.device_long_context),
+    ):
+        assert longer.text.sequence_length_tokens == 4 * model.context_length_tokens
+        assert longer.rope_theta > model.rope_theta
+    assert recipe.server_sft.sequence_length_tokens <= recipe.server_long_context.text.sequence_length_tokens
+
+
+def test_the_continued_stage_shifts_the_mixture_and_lowers_the_rate() -> None:
+    recipe = quickstart()
+    assert recipe.server_continued.mixture != recipe.server_core.mixture
+    continued, core = (
+        stage.loop.optimizer.schedule.peak_rate for stage in (recipe.server_continued, recipe.server_core)
+    )
+    assert continued.schedule.peak_rate < core.schedule.peak_rate
+
+
+def test_every_kind_and_skill_that_is_mixed_exists() -> None:
+    recipe = quickstart()
+    known = {*EMBEDDED_KINDS, *recipe.conversations.num_train_by_skill}
+    for stage in (recipe.server_core, recipe.server_continued, recipe.server_sft, recipe.device_recover):
+        stage.mixture.check_kinds(known)
+
+
+def test_distillation_is_the_reports() -> None:
+    assert quickstart().device_distill.teacher_weight == 0.9
+    assert quickstart().device_recover.rank == 16
+    assert (quickstart().device_palettize.width_bits, quickstart().device_palettize.rows_per_table) == (4, 16)
