@@ -36,6 +36,7 @@ def test_an_assignment_changes_one_value_only() -> None:
         ("tiny", ["server_model.num_kv_heads=3"], "must be a multiple"),
         ("tiny", ["server_core.loop.optimizer.schedule.decay=linear"], "decay"),
         ("tiny", ["server_core.mixture.share_by_kind.stories=-1.0"], "share of 'stories'"),
+        ("tiny", ["device_sft.mixture.share_by_kind.poems=1.0"], "a mixture names 'poems'; the recipe has guides"),
     ],
 )
 def test_bad_recipes_are_named_in_one_line(name: str, assignments: list[str], message: str) -> None:

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -13,6 +14,7 @@ from codling.skills.skill import (
     assistant,
     calls,
     category_scores,
+    draw_of_split,
     mean_score,
     plain,
     random_for,
@@ -20,6 +22,8 @@ from codling.skills.skill import (
     tool_result,
     user,
 )
+from codling.skills.story_answers import StoryAnswers
+from codling.skills.tool_calls import ToolCalls
 
 
 class Echo(Skill):
@@ -80,3 +84,17 @@ def test_scores_need_one_answer_for_each_example() -> None:
         mean_score(Echo(), [], [])
     with pytest.raises(UserError, match="at least one training example"):
         Echo().baselines([], Echo().examples("heldout", 2, 0))
+
+
+@pytest.mark.parametrize("skill", [ToolCalls(new_words=False), StoryAnswers(new_words=False)], ids=lambda s: s.name)
+def test_without_new_words_a_held_out_prompt_is_still_never_a_training_prompt(skill: Skill) -> None:
+    train = {json.dumps(example.prompt) for seed in (0, 1) for example in skill.examples("train", 800, seed)}
+    heldout = {json.dumps(example.prompt) for seed in (0, 1) for example in skill.examples("heldout", 200, seed)}
+    assert heldout
+    assert not train & heldout
+
+
+def test_about_a_tenth_of_all_prompts_is_held_out() -> None:
+    numbers = iter(range(10_000))
+    drawn = [draw_of_split("heldout", lambda: [user(str(next(numbers))), assistant("ok")]) for _ in range(100)]
+    assert 600 < int(drawn[-1][0]["content"]) < 1500

@@ -64,9 +64,7 @@ def attach_residual(model: Transformer, original: Transformer, rank: int) -> Tra
             )
         left, singular, right = jnp.linalg.svd(target.weight - node.weight, full_matrices=False)
         root = jnp.sqrt(singular[..., :rank])
-        return LoraLinear(
-            node, root[..., :, None] * right[..., :rank, :], left[..., :, :rank] * root[..., None, :]
-        )
+        return LoraLinear(node, root[..., :, None] * right[..., :rank, :], left[..., :, :rank] * root[..., None, :])
 
     return jax.tree.map(wrap, model, original, is_leaf=lambda node: isinstance(node, Linear))  # type: ignore[no-any-return]
 

@@ -85,7 +85,7 @@ def run_stage(stage: Stage, inputs: Inputs, store: Path, seed: int, reporter: Re
     start_s = time.perf_counter()
     workspace = Workspace(stage.name, directory, reporter)
     # The key depends on the stage's name too: two stages of one recipe must not draw the same numbers.
-    key = jax.random.key(int.from_bytes(artifact_id(stage.name, 0, {}, seed, {}).encode()[-7:]) % 2**31)
+    key = jax.random.key(int(artifact_id(stage.name, 0, {}, seed, {}).rpartition("-")[2][:7], base=16))
     metrics = stage.run(stage.config, inputs, workspace, key)
     files = sorted(path for path in directory.rglob("*") if path.is_file() and is_result(path, directory))
     manifest = Manifest(

@@ -46,9 +46,7 @@ def kmeans_1d(
 ) -> Palette:
     """Cluster one group: see `kmeans_1d_grouped`."""
     grouped_weights = None if weights is None else weights[None]
-    tables, indices = kmeans_1d_grouped(
-        values[None], num_entries, grouped_weights, num_cells=num_cells, name=name
-    )
+    tables, indices = kmeans_1d_grouped(values[None], num_entries, grouped_weights, num_cells=num_cells, name=name)
     return Palette(tables[0], indices[0])
 
 
@@ -137,9 +135,7 @@ def require_finite(values: Float[np.ndarray, "..."], name: str) -> None:
     """Raise a `UserError` that names the tensor and counts its NaN and infinite values, if there are any."""
     num_bad = values.size - int(np.isfinite(values).sum())
     if num_bad:
-        raise UserError(
-            f"{name}: {num_bad} of {values.size} values are NaN or infinite; mend it before compressing"
-        )
+        raise UserError(f"{name}: {num_bad} of {values.size} values are NaN or infinite; mend it before compressing")
 
 
 def _check(values: np.ndarray, num_entries: int, weights: np.ndarray | None, name: str) -> None:
@@ -152,6 +148,4 @@ def _check(values: np.ndarray, num_entries: int, weights: np.ndarray | None, nam
         return
     assert weights.shape == values.shape, (weights.shape, values.shape)
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any(axis=1).all()):
-        raise UserError(
-            f"{name}: importance must be finite, not negative, and above zero somewhere in each group"
-        )
+        raise UserError(f"{name}: importance must be finite, not negative, and above zero somewhere in each group")

@@ -128,9 +128,7 @@ def round_tables(
     return steps[groups, best].astype(np.int8), scales[groups, best]
 
 
-def _pack_checked(
-    indices: UInt8[np.ndarray, "O I"], bits: int, name: str
-) -> UInt8[np.ndarray, "blocks bytes"]:
+def _pack_checked(indices: UInt8[np.ndarray, "O I"], bits: int, name: str) -> UInt8[np.ndarray, "blocks bytes"]:
     packed = pack_indices(indices, bits)
     shape = (indices.shape[0], indices.shape[1])
     if not np.array_equal(unpack_indices(packed, shape, bits), indices):

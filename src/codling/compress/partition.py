@@ -102,9 +102,7 @@ def _share_of_line(values: Float[np.ndarray, "G"], sums: PrefixSums) -> Float[np
     dense = np.concatenate([[0.0], np.cumsum(np.cbrt((weights[1:] + weights[:-1]) * gaps * gaps))])
     even = sums.weight[:-1] / sums.weight[-1] + (values - values[0]) / (values[-1] - values[0])
     # All-zero steps are possible only where weights are tiny; the even part still separates the values.
-    share: np.ndarray = EVEN_SHARE * even / 2 + (1 - EVEN_SHARE) * dense / max(
-        dense[-1], np.finfo(np.float64).tiny
-    )
+    share: np.ndarray = EVEN_SHARE * even / 2 + (1 - EVEN_SHARE) * dense / max(dense[-1], np.finfo(np.float64).tiny)
     return share
 
 

@@ -104,9 +104,7 @@ def _read_palettized(name: str, tensors: Mapping[str, np.ndarray], entry: Any) -
 def _listed(metadata: Mapping[str, str], key: str) -> dict[str, Any]:
     version = metadata.get(VERSION_KEY)
     if version != FORMAT_VERSION:
-        raise UserError(
-            f"{VERSION_KEY} is {version!r} in the metadata, this codling reads {FORMAT_VERSION!r}"
-        )
+        raise UserError(f"{VERSION_KEY} is {version!r} in the metadata, this codling reads {FORMAT_VERSION!r}")
     try:
         listed = json.loads(metadata.get(key, "{}"))
     except json.JSONDecodeError as error:
@@ -118,9 +116,7 @@ def _listed(metadata: Mapping[str, str], key: str) -> dict[str, Any]:
 
 def _read_shape(name: str, entry: Any) -> tuple[int, int]:
     shape = entry.get("shape") if isinstance(entry, dict) else None
-    if not (
-        isinstance(shape, list) and len(shape) == 2 and all(isinstance(dim, int) and dim > 0 for dim in shape)
-    ):
+    if not (isinstance(shape, list) and len(shape) == 2 and all(isinstance(dim, int) and dim > 0 for dim in shape)):
         raise UserError(f"{name}: shape is {shape!r} in the metadata, not two positive whole numbers")
     return shape[0], shape[1]
 

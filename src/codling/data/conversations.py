@@ -36,6 +36,8 @@ class ConversationsConfig:
     """Held-out conversations of each skill, that the models are judged on."""
     intents: tuple[str, ...] = ASSISTANT_INTENTS
     """CLINC150 intents that are told apart; all others are "other"."""
+    new_words: bool = True
+    """Whether held-out requests and stories name things that training never names, or are only new as a whole."""
     seed: int = 0
     """Which conversations are drawn."""
 
@@ -44,11 +46,11 @@ def build_skill(name: str, config: ConversationsConfig) -> Skill:
     """Make a skill over the embedded corpus. Errors: `UserError` that lists the skills there are."""
     stories = {split: load_source(STORIES, split) for split in ("train", "heldout")}
     makers: dict[str, Callable[[], Skill]] = {
-        "tool_calls": ToolCalls,
+        "tool_calls": lambda: ToolCalls(new_words=config.new_words),
         "intents": lambda: Intents(
             [*load_requests("train"), *load_requests("val")], load_requests("test"), config.intents
         ),
-        "story_answers": lambda: StoryAnswers(stories["train"], stories["heldout"]),
+        "story_answers": lambda: StoryAnswers(stories["train"], stories["heldout"], new_words=config.new_words),
         "proofread": lambda: Proofread(stories["train"], stories["heldout"]),
     }
     if name not in makers:

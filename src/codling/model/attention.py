@@ -66,9 +66,7 @@ class Attention(eqx.Module):
     key_norm: RMSNorm | None
     head_dim: int = eqx.field(static=True)
 
-    def __call__(
-        self, x: Float[Array, "B T D"], angles: Rotary, context: C
-    ) -> tuple[Float[Array, "B T D"], C]:
+    def __call__(self, x: Float[Array, "B T D"], angles: Rotary, context: C) -> tuple[Float[Array, "B T D"], C]:
         """Attend from x to what the context makes visible."""
         queries, keys, values = (self._heads(layer(x)) for layer in (self.query, self.key, self.value))
         if self.query_norm is not None and self.key_norm is not None:

@@ -17,9 +17,7 @@ class Block(eqx.Module):
     feed_forward_norm: RMSNorm
     feed_forward: FeedForward
 
-    def __call__(
-        self, x: Float[Array, "B T D"], angles: Rotary, context: C
-    ) -> tuple[Float[Array, "B T D"], C]:
+    def __call__(self, x: Float[Array, "B T D"], angles: Rotary, context: C) -> tuple[Float[Array, "B T D"], C]:
         """Apply the layer; the context comes back extended by this call's keys and values."""
         attended, context = self.attention(self.attention_norm(x), angles, context)
         x = x + attended

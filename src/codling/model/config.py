@@ -45,15 +45,15 @@ class ModelConfig:
 SIZES: dict[str, ModelConfig] = {
     # The pair of the quickstart: what two cores can train in minutes. Ours.
     "quickstart_server": ModelConfig(
-        vocab_size=2048, model_dim=192, ffn_dim=512, num_layers=4, num_query_heads=4, num_kv_heads=2, head_dim=48,
-        context_length_tokens=256,
-    ),
-    "quickstart_device_parent": ModelConfig(
         vocab_size=2048, model_dim=128, ffn_dim=512, num_layers=4, num_query_heads=4, num_kv_heads=2, head_dim=32,
         context_length_tokens=256,
     ),
+    "quickstart_device_parent": ModelConfig(
+        vocab_size=2048, model_dim=96, ffn_dim=512, num_layers=4, num_query_heads=3, num_kv_heads=1, head_dim=32,
+        context_length_tokens=256,
+    ),
     "quickstart_device": ModelConfig(
-        vocab_size=2048, model_dim=128, ffn_dim=256, num_layers=4, num_query_heads=4, num_kv_heads=2, head_dim=32,
+        vocab_size=2048, model_dim=96, ffn_dim=256, num_layers=4, num_query_heads=3, num_kv_heads=1, head_dim=32,
         context_length_tokens=256,
     ),
     # A pair for one GPU: about 110M and 50M parameters. Ours.

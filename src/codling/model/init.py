@@ -21,9 +21,7 @@ def init_transformer(config: ModelConfig, key: PRNGKeyArray) -> Transformer:
     also is, 1/sqrt(D), so that first logits have unit spread. Norm scales are one.
     """
     embedding_key, blocks_key = jax.random.split(key)
-    embedding = (
-        jax.random.normal(embedding_key, (config.vocab_size, config.model_dim)) / config.model_dim**0.5
-    )
+    embedding = jax.random.normal(embedding_key, (config.vocab_size, config.model_dim)) / config.model_dim**0.5
     block_keys = jax.random.split(blocks_key, config.num_layers)
     blocks = eqx.filter_vmap(lambda block_key: _init_block(config, block_key))(block_keys)
     return Transformer(embedding, blocks, _init_norm(config, config.model_dim), config)
@@ -51,9 +49,7 @@ def _init_block(config: ModelConfig, key: PRNGKeyArray) -> Block:
         up=linear(5, config.ffn_dim, config.model_dim),
         down=linear(6, config.model_dim, config.ffn_dim),
     )
-    return Block(
-        _init_norm(config, config.model_dim), attention, _init_norm(config, config.model_dim), feed_forward
-    )
+    return Block(_init_norm(config, config.model_dim), attention, _init_norm(config, config.model_dim), feed_forward)
 
 
 def _init_norm(config: ModelConfig, dim: int) -> RMSNorm:

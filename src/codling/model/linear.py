@@ -37,7 +37,7 @@ def _forward(x: Array, weight: Array) -> tuple[Array, tuple[Array, Array]]:
 
 def _backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, weight = saved
-    gradient = jax.lax.optimization_barrier(gradient)
+    gradient = jax.lax.optimization_barrier(gradient)  # type: ignore[no-untyped-call]
     flat_gradient, flat_x = gradient.reshape(-1, gradient.shape[-1]), x.reshape(-1, x.shape[-1])
     return jnp.einsum("...o,oi->...i", gradient, weight), jnp.einsum("to,ti->oi", flat_gradient, flat_x)
 

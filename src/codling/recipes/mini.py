@@ -31,7 +31,7 @@ def mini() -> Recipe:
         recipe,
         name="mini",
         tokenizer=TokenizerConfig(vocab_size=named_size("mini_server").vocab_size),
-        conversations=replace(recipe.conversations, num_train_by_skill=train_counts),
+        conversations=replace(recipe.conversations, num_train_by_skill=train_counts, new_words=True),
         server_model=named_size("mini_server"),
         device_parent_model=named_size("mini_device_parent"),
         device_ffn_dim=named_size("mini_device").ffn_dim,

@@ -13,6 +13,7 @@ from dataclasses import replace
 from codling.artifact.stage import Stage
 from codling.config import config, to_dict
 from codling.data.conversations import ConversationsConfig, run_conversations
+from codling.data.mixture import MixtureWeights
 from codling.data.prepare import TokenizerStageConfig, TokensStageConfig, run_tokenizer, run_tokens
 from codling.data.sources import CorpusConfig, fingerprint, load_corpus
 from codling.evaluate.measure import MeasureConfig, run_measure
@@ -59,6 +60,18 @@ class Recipe:
     device_recover: RecoverConfig
     story_beginnings: tuple[str, ...]
     """Plain text that the finished models go on with in the report."""
+
+    def __post_init__(self) -> None:
+        known = {source.kind for source in self.corpus.sources} | set(self.conversations.num_train_by_skill)
+        for mixture in self._mixtures():
+            if unknown := sorted(set(mixture.share_by_kind) - known):
+                raise ValueError(f"a mixture names '{unknown[0]}'; the recipe has {', '.join(sorted(known))}")
+
+    def _mixtures(self) -> tuple[MixtureWeights, ...]:
+        text = (self.server_core, self.device_parent_core, self.device_distill.text, self.server_continued)
+        more = (self.device_continued, self.server_long_context.text, self.device_long_context.text)
+        tuned = (self.server_sft, self.device_sft, self.device_recover)
+        return tuple(stage.mixture for stage in (*text, *more, *tuned))
 
     @property
     def device_model(self) -> ModelConfig:

@@ -19,9 +19,7 @@ def build_conversations(
     if len(set(names)) != len(names):
         raise UserError(f"skills: '{max(names, key=names.count)}' is named twice; give each skill once")
     if unmatched := sorted(set(names) ^ weights.keys()):
-        raise UserError(
-            f"skills: '{unmatched[0]}' needs both a skill and a weight; the skills are {', '.join(names)}"
-        )
+        raise UserError(f"skills: '{unmatched[0]}' needs both a skill and a weight; the skills are {', '.join(names)}")
     if wrong := [name for name in names if not weights[name] > 0]:
         raise UserError(f"skills: the weight of '{wrong[0]}' is {weights[wrong[0]]}; it must be above 0")
     placed: list[tuple[float, Example]] = []

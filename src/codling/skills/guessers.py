@@ -63,9 +63,7 @@ def naive_bayes(train: Sequence[Example]) -> Guesser:
 
     def log_probability(label: str, asked: Sequence[str]) -> float:
         counts, total = word_counts[label], totals[label]
-        return math.log(num_examples[label]) + sum(
-            math.log((counts[word] + SMOOTHING) / total) for word in asked
-        )
+        return math.log(num_examples[label]) + sum(math.log((counts[word] + SMOOTHING) / total) for word in asked)
 
     def guess(example: Example) -> Answer:
         # A word never seen in training says nothing about any label.

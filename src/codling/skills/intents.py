@@ -65,18 +65,14 @@ class Intents(Skill):
         self._intents = frozenset(intents)
         self._other_share = other_share
         heldout_texts = {plain(text): (text, intent) for text, intent in heldout}
-        train_texts = {
-            plain(text): (text, intent) for text, intent in train if plain(text) not in heldout_texts
-        }
+        train_texts = {plain(text): (text, intent) for text, intent in train if plain(text) not in heldout_texts}
         self._requests: dict[Split, list[IntentRequest]] = {
             "train": list(train_texts.values()),
             "heldout": list(heldout_texts.values()),
         }
         for split, part in self._requests.items():
             if missing := sorted(self._intents - {intent for _, intent in part}):
-                raise UserError(
-                    f"skill intents: no {split} request has the intent '{missing[0]}'; add some or drop it"
-                )
+                raise UserError(f"skill intents: no {split} request has the intent '{missing[0]}'; add some or drop it")
 
     def examples(self, split: Split, count: int, seed: int) -> list[Example]:
         """Draw requests without repeats; training goes round again when all were drawn, held-out examples
@@ -91,9 +87,7 @@ class Intents(Skill):
         num_others = round(len(listed) * self._other_share / (1 - self._other_share))
         pool = listed + rng.sample(others, min(num_others, len(others)))
         if split == "heldout" and count > len(pool):
-            raise UserError(
-                f"skill intents: {count} held-out examples asked for, {len(pool)} there; ask for fewer"
-            )
+            raise UserError(f"skill intents: {count} held-out examples asked for, {len(pool)} there; ask for fewer")
         drawn: list[IntentRequest] = []
         while len(drawn) < count:
             rng.shuffle(pool)
@@ -117,6 +111,4 @@ class Intents(Skill):
         text, intent = request
         listed = intent in self._intents
         answer = intent.replace("_", " ") if listed else OTHER
-        return Example(
-            (user(INSTRUCTION + text), assistant(answer)), (), self.name, "listed" if listed else OTHER
-        )
+        return Example((user(INSTRUCTION + text), assistant(answer)), (), self.name, "listed" if listed else OTHER)

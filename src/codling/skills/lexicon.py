@@ -34,9 +34,7 @@ FAMILY_NAMES = listed("""
     Young, Hall, King, Green, Okafor, Baker, Cook, Ward, Gray, Larsen, Hill, Wood, Stone, Moreno, Haddad,
     Khan, Singh, Park, Chavez, Dubois, Fox, West, Nagy, Popov, Virtanen
 """)
-RELATIVES = listed(
-    "mom, dad, my boss, grandma, the team, my sister, my brother, the neighbors, grandpa, my uncle"
-)
+RELATIVES = listed("mom, dad, my boss, grandma, the team, my sister, my brother, the neighbors, grandpa, my uncle")
 TOGETHER = listed("""
     lunch, dinner, a call, a meeting, breakfast, coffee, brunch, drinks, tea, supper, a walk, a chat, a
     video call, chess, tennis, golf, a game, a catch up, an interview, bowling, a hike, a movie, a picnic,
@@ -86,9 +84,7 @@ CHORES = listed("""
     sharpen the knives, update my resume, clean the gutters, sort the recycling, vacuum the stairs, print
     the tickets, air the bedroom, do my homework, practice the trumpet
 """)
-ADJECTIVES = listed(
-    "red, blue, green, yellow, big, little, old, new, shiny, pretty, soft, white, brown, funny, pink"
-)
+ADJECTIVES = listed("red, blue, green, yellow, big, little, old, new, shiny, pretty, soft, white, brown, funny, pink")
 OBJECTS = listed("""
     ball, hat, key, kite, acorn, book, cup, doll, shell, ribbon, toy car, flower, stick, box, whistle,
     drum, bell, coat, cookie, lantern, stone, feather, ring, boat, puzzle, shoe, sock, spoon, leaf,

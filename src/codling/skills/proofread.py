@@ -51,9 +51,7 @@ class Proofread(Skill):
         self._sentences: dict[Split, list[str]] = {"train": list(train), "heldout": sorted(heldout)}
         for split, sentences in self._sentences.items():
             if not sentences:
-                raise UserError(
-                    f"skill proofread: the {split} stories hold no plain sentence of their own; give more"
-                )
+                raise UserError(f"skill proofread: the {split} stories hold no plain sentence of their own; give more")
 
     def examples(self, split: Split, count: int, seed: int) -> list[Example]:
         """Draw sentences, and a mistake for each among those that it can have."""
@@ -130,9 +128,7 @@ def _double(sentence: str, rng: random.Random) -> str:
     return _at(sentence, places, lambda i: sentence[i] * 2, 1, rng)
 
 
-def _at(
-    sentence: str, places: Sequence[int], change: Callable[[int], str], length: int, rng: random.Random
-) -> str:
+def _at(sentence: str, places: Sequence[int], change: Callable[[int], str], length: int, rng: random.Random) -> str:
     """Change `length` characters at one of the places; without a place change nothing."""
     if not places:
         return sentence

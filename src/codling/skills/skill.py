@@ -7,6 +7,8 @@ trivial baselines. A skill knows no tokenizer and no model. It makes OpenAI-styl
 text and tool calls that somebody parsed.
 """
 
+import hashlib
+import json
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +18,8 @@ from typing import Any, Literal, NamedTuple
 from codling.errors import UserError
 
 Split = Literal["train", "heldout"]
+HELDOUT_BYTE_VALUES = 26
+"""Of the 256 values of a hash's first byte, those that are held out where words are shared: about a tenth."""
 Message = dict[str, Any]
 """`{"role", "content"}`, or `{"role": "assistant", "tool_calls": [call, ...]}`."""
 ToolCall = dict[str, Any]
@@ -112,17 +116,13 @@ def mean_score(skill: Skill, answers: Sequence[Answer], examples: Sequence[Examp
     Errors: `UserError` where there is nothing to score, or not one answer for each example.
     """
     if not examples or len(answers) != len(examples):
-        raise UserError(
-            f"skill {skill.name}: {len(answers)} answers for {len(examples)} examples; give one for each"
-        )
+        raise UserError(f"skill {skill.name}: {len(answers)} answers for {len(examples)} examples; give one for each")
     scores = [skill.score(answer, example) for answer, example in zip(answers, examples, strict=True)]
     total = len(scores)
     return MeanScore(sum(s.exact for s in scores) / total, sum(s.partial for s in scores) / total, total)
 
 
-def category_scores(
-    skill: Skill, answers: Sequence[Answer], examples: Sequence[Example]
-) -> dict[str, MeanScore]:
+def category_scores(skill: Skill, answers: Sequence[Answer], examples: Sequence[Example]) -> dict[str, MeanScore]:
     """Score each category by itself, in the order of the categories' names."""
     parts: dict[str, tuple[list[Answer], list[Example]]] = {}
     for answer, example in zip(answers, examples, strict=True):
@@ -135,6 +135,19 @@ def category_scores(
 def random_for(name: str, split: Split, seed: int) -> random.Random:
     """Give a skill's own random stream, so that one skill's draws never shift another's."""
     return random.Random(f"{name}/{split}/{seed}")
+
+
+def draw_of_split(split: Split, draw: Callable[[], list[Message]]) -> list[Message]:
+    """Draw conversations until one belongs to the split: by a hash of its prompt, one in ten is held out.
+
+    For grammars whose splits share their words: no held-out request is ever a training request, whatever the counts
+    and seeds.
+    """
+    while True:
+        messages = draw()
+        digest = hashlib.sha256(json.dumps(messages[:-1]).encode()).digest()
+        if (digest[0] < HELDOUT_BYTE_VALUES) == (split == "heldout"):
+            return messages
 
 
 def check_count(name: str, count: int) -> None:

@@ -9,6 +9,7 @@ caller splits them. A name that is held out here may occur in a real training st
 are.
 """
 
+import random
 import re
 from collections.abc import Iterable, Sequence
 
@@ -19,11 +20,13 @@ from codling.skills.skill import (
     Answer,
     Example,
     Guesser,
+    Message,
     Score,
     Skill,
     Split,
     assistant,
     check_count,
+    draw_of_split,
     plain,
     random_for,
     user,
@@ -33,9 +36,7 @@ from codling.skills.story_questions import RealQuestions, questions_about
 
 REAL = "real"
 NAME = re.compile(r"\b(?!(?:Story|Once|One|Long|The|There|They|It|He|She|A|In|On|Question)\b)[A-Z][a-z]+")
-PLACE = re.compile(
-    r"\b(?:(?:in|at|on|by|under|behind|near|to) (?:the|an?)(?: [a-z]+){1,2}?(?=[.,]| with)|at school)\b"
-)
+PLACE = re.compile(r"\b(?:(?:in|at|on|by|under|behind|near|to) (?:the|an?)(?: [a-z]+){1,2}?(?=[.,]| with)|at school)\b")
 
 
 class StoryAnswers(Skill):
@@ -49,7 +50,11 @@ class StoryAnswers(Skill):
         heldout_stories: Iterable[str] = (),
         *,
         real_share: float = 0.25,
+        new_words: bool = True,
     ):
+        """With `new_words` a held-out story has names and things that no training story has; without, only the story
+        as a whole is new.
+        """
         if not 0 <= real_share <= 1:
             raise UserError(f"skill story_answers: real_share is {real_share}; it must lie between 0 and 1")
         heldout, train = _askable(heldout_stories), _askable(train_stories)
@@ -59,10 +64,9 @@ class StoryAnswers(Skill):
             "heldout": heldout,
         }
         if bool(self._real["train"]) != bool(heldout):
-            raise UserError(
-                "skill story_answers: only one split's stories have an askable opening; give more of both"
-            )
+            raise UserError("skill story_answers: only one split's stories have an askable opening; give more of both")
         self._real_share = real_share if heldout else 0.0
+        self._new_words = new_words
 
     def examples(self, split: Split, count: int, seed: int) -> list[Example]:
         """Mix made-up and real stories; the made-up ones go round the kinds of question."""
@@ -72,12 +76,20 @@ class StoryAnswers(Skill):
         for number in range(count):
             if rng.random() < self._real_share:
                 real = rng.choice(self._real[split])
-                examples.append(self._example(real.opening, rng.choice(real.questions), REAL))
+                messages = _messages(real.opening, rng.choice(real.questions))
+                examples.append(Example(tuple(messages), (), self.name, REAL))
                 continue
             category = story_grammar.CATEGORIES[number % len(story_grammar.CATEGORIES)]
-            story = story_grammar.tell(split, rng)
-            examples.append(self._example(story.text, story_grammar.ask(story, category, rng), category))
+            messages = self._made_up(category, split, rng)
+            examples.append(Example(tuple(messages), (), self.name, category))
         return examples
+
+    def _made_up(self, category: str, split: Split, rng: random.Random) -> list[Message]:
+        def draw(words_of: Split) -> list[Message]:
+            story = story_grammar.tell(words_of, rng)
+            return _messages(story.text, story_grammar.ask(story, category, rng))
+
+        return draw(split) if self._new_words else draw_of_split(split, lambda: draw("train"))
 
     def score(self, answer: Answer, example: Example) -> Score:
         """Exact: the same words, whatever their case. Partial: the F1 of the words."""
@@ -100,9 +112,9 @@ class StoryAnswers(Skill):
             "by question word": lambda example: _by_question_word(example, majority),
         }
 
-    def _example(self, story: str, question: Question, category: str) -> Example:
-        prompt = user(f"Story: {story}\nQuestion: {question.text}")
-        return Example((prompt, assistant(question.answer)), (), self.name, category)
+
+def _messages(story: str, question: Question) -> list[Message]:
+    return [user(f"Story: {story}\nQuestion: {question.text}"), assistant(question.answer)]
 
 
 def _askable(stories: Iterable[str]) -> list[RealQuestions]:

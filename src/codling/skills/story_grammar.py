@@ -23,9 +23,7 @@ OPENINGS = (
     f"{{name}} was a {MANNERS} {{kind}}.",
 )
 NEXT_OPENING = f"[{{name}} was|{{name}} was|There was also {{name}},] a {MANNERS} {{kind}}."
-WEATHER = (
-    "[It was a sunny day|It was a cold day|It was a rainy day|The sun was big|The moon was high|It was warm]."
-)
+WEATHER = "[It was a sunny day|It was a cold day|It was a rainy day|The sun was big|The moon was high|It was warm]."
 TOGETHER = "They [were good friends|were best friends|had a lot of fun|liked to play]."
 CATEGORIES = ("who", "where", "what", "yes_no")
 
@@ -99,15 +97,11 @@ def ask(story: Story, category: str, rng: random.Random) -> Question:
 
 def _characters(number: int, split: Split, rng: random.Random) -> list[Character]:
     girls, boys = share(lexicon.GIRLS, split), share(lexicon.BOYS, split)
-    names = rng.sample(
-        [(name, "girl", "She") for name in girls] + [(name, "boy", "He") for name in boys], number
-    )
+    names = rng.sample([(name, "girl", "She") for name in girls] + [(name, "boy", "He") for name in boys], number)
     characters = []
     for name, kind, pronoun in names:
         is_animal = rng.random() < 0.4
-        characters.append(
-            Character(name, rng.choice(share(lexicon.ANIMALS, split)) if is_animal else kind, pronoun)
-        )
+        characters.append(Character(name, rng.choice(share(lexicon.ANIMALS, split)) if is_animal else kind, pronoun))
     return characters
 
 

@@ -58,9 +58,7 @@ def _about_places(opening: str, name: str) -> list[Question]:
     """Where the named one lived or went, if that is told once, and after the name."""
     told = opening[opening.index(name) :]
     subject = rf"(?:{name}|{name} who|He|She|It)"
-    lived = re.findall(
-        rf"{subject} lived ((?:in|on|near|by|at) (?:a|an|the) [a-z ]+?)(?: with [^.,]*)?[.,]", told
-    )
+    lived = re.findall(rf"{subject} lived ((?:in|on|near|by|at) (?:a|an|the) [a-z ]+?)(?: with [^.,]*)?[.,]", told)
     went = re.findall(rf"{subject} went (to the [a-z]+)(?: with [^.,]*| to [a-z]+[^.,]*)?[.,]", told)
     questions = []
     if len(lived) == 1 and opening.count(" lived ") == 1 and " and " not in lived[0]:

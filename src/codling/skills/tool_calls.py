@@ -14,6 +14,7 @@ them from the answers.
 """
 
 import json
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,11 +23,13 @@ from codling.skills.skill import (
     Answer,
     Example,
     Guesser,
+    Message,
     Score,
     Skill,
     Split,
     ToolCall,
     check_count,
+    draw_of_split,
     plain,
     random_for,
     similarity,
@@ -37,9 +40,7 @@ CATEGORY_SHARES = {"single": 0.4, "follow_up": 0.25, "confirmation": 0.15, "no_t
 """Share of each category in what `examples` makes; ours."""
 
 
-def _tool(
-    name: str, description: str, required: Sequence[str], optional: Sequence[str] = ()
-) -> dict[str, Any]:
+def _tool(name: str, description: str, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Any]:
     properties = {key: {"type": "string"} for key in (*required, *optional)}
     parameters = {"type": "object", "properties": properties, "required": list(required)}
     return {"name": name, "description": description, "parameters": parameters}
@@ -57,15 +58,24 @@ class ToolCalls(Skill):
 
     name = "tool_calls"
 
-    def __init__(self, *, tools_in_prompt: bool = False):
+    def __init__(self, *, tools_in_prompt: bool = False, new_words: bool = True):
+        """With `new_words` a held-out request names what no training request names; without, only the request as a
+        whole is new, which is what a model of a million parameters can learn.
+        """
         self._tools = TOOLS if tools_in_prompt else ()
+        self._new_words = new_words
 
     def examples(self, split: Split, count: int, seed: int) -> list[Example]:
         """Draw each example's category, then a conversation of that category."""
         check_count(self.name, count)
         rng = random_for(self.name, split, seed)
         categories = rng.choices(list(CATEGORY_SHARES), list(CATEGORY_SHARES.values()), k=count)
-        return [Example(tuple(MAKERS[c](split, rng)), self._tools, self.name, c) for c in categories]
+        return [Example(tuple(self._conversation(c, split, rng)), self._tools, self.name, c) for c in categories]
+
+    def _conversation(self, category: str, split: Split, rng: random.Random) -> list[Message]:
+        if self._new_words:
+            return MAKERS[category](split, rng)
+        return draw_of_split(split, lambda: MAKERS[category]("train", rng))
 
     def score(self, answer: Answer, example: Example) -> Score:
         """Exact: the same call with equal arguments; no call where none is due; in a confirmation also

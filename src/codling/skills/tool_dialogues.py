@@ -11,9 +11,7 @@ from codling.skills.lexicon import listed
 from codling.skills.skill import Message, Split, assistant, calls, tool_result, user
 from codling.skills.tool_requests import Request
 
-AGAIN = (
-    "[the same|same thing|the same thing|do that|do the same|same] [again |]{on}{date}[, too|, please|.|||]"
-)
+AGAIN = "[the same|same thing|the same thing|do that|do the same|same] [again |]{on}{date}[, too|, please|.|||]"
 THAT_DAY = "[and|also|then] {title} at {time} [that day|the same day|on that day|as well][.|||]"
 OF_IT = "[and |please |]remind me [of it|of that|about it|about that|of this|] {when}[ please|, please|.|||]"
 A_REMINDER_OF_IT = "[and |please |]set a reminder [for it|for that|] {when}[ please|, please|.|||]"
@@ -60,14 +58,10 @@ def _confirmation(split: Split, rng: random.Random) -> list[Message]:
     return _done(request)
 
 
-def _listed(
-    request: Request, split: Split, rng: random.Random, num_events: int | None = None
-) -> list[Message]:
+def _listed(request: Request, split: Split, rng: random.Random, num_events: int | None = None) -> list[Message]:
     """A question for a day's events, and the answer read out of what the tool returned."""
     number = rng.choice((0, 1, 1, 2)) if num_events is None else num_events
-    events = [
-        f"{tool_slots.event_title(split, rng).value} at {tool_slots.time(rng)}".lower() for _ in range(number)
-    ]
+    events = [f"{tool_slots.event_title(split, rng).value} at {tool_slots.time(rng)}".lower() for _ in range(number)]
     answer = f"You have {' and '.join(events)}." if events else "You have nothing planned."
     return [*_called(request), tool_result("; ".join(events) or "none"), assistant(answer)]
 

@@ -125,9 +125,7 @@ def _break_special_text(value: Any, mark: str) -> Any:
     if isinstance(value, str):
         return SPECIAL_TEXT.sub(lambda found: found[0][0] + mark + found[0][1:], value)
     if isinstance(value, dict):
-        return {
-            _break_special_text(key, mark): _break_special_text(item, mark) for key, item in value.items()
-        }
+        return {_break_special_text(key, mark): _break_special_text(item, mark) for key, item in value.items()}
     if isinstance(value, list):
         return [_break_special_text(item, mark) for item in value]
     return value

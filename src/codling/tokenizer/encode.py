@@ -45,17 +45,10 @@ class Tokenizer:
         try:
             processor.load_from_serialized_proto(model)
         except RuntimeError:
-            raise UserError(
-                f"{source}: not a SentencePiece model, or a damaged one; train it again"
-            ) from None
+            raise UserError(f"{source}: not a SentencePiece model, or a damaged one; train it again") from None
         names = [processor.id_to_piece(id) for id in range(min(len(SPECIAL_TOKENS), len(processor)))]
-        if (
-            names != [token.text for token in SPECIAL_TOKENS]
-            or processor.piece_to_id("<0x00>") != FIRST_BYTE_ID
-        ):
-            raise UserError(
-                f"{source}: a SentencePiece model, but not one trained by codling; train one here"
-            )
+        if names != [token.text for token in SPECIAL_TOKENS] or processor.piece_to_id("<0x00>") != FIRST_BYTE_ID:
+            raise UserError(f"{source}: a SentencePiece model, but not one trained by codling; train one here")
         return cls(model, tuple(_bytes_of(processor, id) for id in range(len(processor))), processor)
 
     @classmethod
@@ -101,9 +94,7 @@ class Tokenizer:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise UserError(
-                f"text: no valid Unicode, there is a lone surrogate at character {error.start}"
-            ) from None
+            raise UserError(f"text: no valid Unicode, there is a lone surrogate at character {error.start}") from None
         # SentencePiece would take a real U+2581 for a space, so that one character is spelled in bytes.
         ids: list[int]
         ids, *others = (self._processor.encode(part) for part in text.split(SPACE_MARK))
@@ -138,9 +129,7 @@ class StreamDecoder:
     def push(self, token_id: int) -> str:
         """Take one more id; return the text that it completes, often none."""
         if not 0 <= token_id < len(self._token_bytes):
-            raise UserError(
-                f"token id {token_id}: this tokenizer's ids run from 0 to {len(self._token_bytes) - 1}"
-            )
+            raise UserError(f"token id {token_id}: this tokenizer's ids run from 0 to {len(self._token_bytes) - 1}")
         if token_id < FIRST_BYTE_ID and not self._show_special:
             return ""
         return self._utf8.decode(self._token_bytes[token_id])

@@ -44,9 +44,7 @@ MAY_FOLLOW: Final[Mapping[str | None, tuple[str, ...]]] = {
 """Which roles may come after which; None is the start of the conversation."""
 
 
-def read_messages(
-    values: Sequence[Mapping[str, Any] | Message], *, source: str = "messages"
-) -> tuple[Message, ...]:
+def read_messages(values: Sequence[Mapping[str, Any] | Message], *, source: str = "messages") -> tuple[Message, ...]:
     """Check a conversation; `source` is how errors name it.
 
     A tool call may be written flat ({"name", "arguments"}) or as OpenAI does ({"type": "function",
@@ -72,9 +70,7 @@ def read_tools(values: Sequence[Mapping[str, Any]] | None, *, source: str = "too
         plain = _plain(value, place)
         tool = plain.get("function", plain)
         if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
-            raise UserError(
-                f'{place}: a function definition needs a name, as in {{"name": "add_event", ...}}'
-            )
+            raise UserError(f'{place}: a function definition needs a name, as in {{"name": "add_event", ...}}')
         if any(tool["name"] == other["name"] for other in tools):
             raise UserError(f"{place}: the function '{tool['name']}' is defined twice, leave one")
         tools.append(tool)
@@ -100,9 +96,7 @@ def _read_message(value: Mapping[str, Any] | Message, place: str) -> Message:
         plain = {key: item for key, item in _plain(value, place).items() if item is not None}
         calls = plain.get("tool_calls")
         if isinstance(calls, list):
-            plain["tool_calls"] = [
-                _flat_call(call, f"{place}.tool_calls[{n}]") for n, call in enumerate(calls)
-            ]
+            plain["tool_calls"] = [_flat_call(call, f"{place}.tool_calls[{n}]") for n, call in enumerate(calls)]
         if plain.get("role") == "tool":
             # These tie a result to its call; here the order does.
             plain = {key: item for key, item in plain.items() if key not in ("tool_call_id", "name")}
@@ -133,14 +127,10 @@ def _check_order(messages: Sequence[Message], source: str) -> None:
         if message.role not in MAY_FOLLOW[role]:
             after = f"after one of the {role}" if role else "at the start"
             expected = " or ".join(MAY_FOLLOW[role])
-            raise UserError(
-                f"{source}[{index}]: a message of the {message.role} {after}, expected {expected}"
-            )
+            raise UserError(f"{source}[{index}]: a message of the {message.role} {after}, expected {expected}")
         if message.role == "tool" and not unanswered:
             raise UserError(f"{source}[{index}]: a tool's result that no tool call asked for")
         if role == "tool" and message.role != "tool" and unanswered:
-            raise UserError(
-                f"{source}[{index}]: {unanswered} of the calls before lacks its result; give all or none"
-            )
+            raise UserError(f"{source}[{index}]: {unanswered} of the calls before lacks its result; give all or none")
         unanswered = unanswered - 1 if message.role == "tool" else len(message.tool_calls)
         before = message

@@ -54,9 +54,7 @@ def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> bytes:
     """
     sentences = _sentences(texts)
     if not sentences:
-        raise UserError(
-            "tokenizer: the corpus holds no text, give it at least one document that is not blank"
-        )
+        raise UserError("tokenizer: the corpus holds no text, give it at least one document that is not blank")
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(

@@ -168,9 +168,7 @@ def _chunks(hidden: Array, targets: PyTree, weights: Array) -> Any:
     return jax.tree.map(split, (hidden, targets, weights))
 
 
-def _zero_sums(
-    token_loss: TokenLoss, hidden: Array, embedding: Array, targets: PyTree, shared: PyTree
-) -> LossSums:
+def _zero_sums(token_loss: TokenLoss, hidden: Array, embedding: Array, targets: PyTree, shared: PyTree) -> LossSums:
     first = jax.tree.map(lambda x: x[:1], (hidden, targets, jnp.ones(hidden.shape[0])))
     shapes = jax.eval_shape(lambda: _chunk_sums(token_loss, embedding, shared, first))
     zeros: LossSums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)

@@ -49,6 +49,4 @@ def _is_decayed(params: PyTree) -> PyTree:
     def is_norm(node: object) -> bool:
         return isinstance(node, RMSNorm)
 
-    return jax.tree.map(
-        lambda node: jax.tree.map(lambda leaf: not is_norm(node), node), params, is_leaf=is_norm
-    )
+    return jax.tree.map(lambda node: jax.tree.map(lambda leaf: not is_norm(node), node), params, is_leaf=is_norm)

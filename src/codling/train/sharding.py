@@ -23,9 +23,7 @@ def data_mesh(batch_size_rows: int) -> Mesh:
     if batch_size_rows <= 0:
         raise UserError(f"batch_size_rows must be positive, got {batch_size_rows}")
     num_devices = next(count for count in range(len(devices), 0, -1) if batch_size_rows % count == 0)
-    return jax.make_mesh(
-        (num_devices,), (DATA_AXIS,), axis_types=(AxisType.Auto,), devices=devices[:num_devices]
-    )
+    return jax.make_mesh((num_devices,), (DATA_AXIS,), axis_types=(AxisType.Auto,), devices=devices[:num_devices])
 
 
 def split_rows(tree: T, mesh: Mesh) -> T:
