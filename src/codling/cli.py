@@ -15,6 +15,7 @@ from typer import Argument, Option
 
 from codling.disk import quiet_libraries, refusal, writing_to
 from codling.errors import UserError
+from codling.train.host_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -394,6 +395,7 @@ def _usage_problem(error: typer.TyperException) -> str:
 
 def main() -> None:
     """Entry point of the `codling` command."""
+    keep_freed_memory()
     _use_all_cores()
     status = run(sys.argv[1:])
     if status == EXIT_BAD_INPUT:

@@ -34,7 +34,7 @@ def test_an_unknown_size_is_refused_with_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_query_heads": 5}, "num_query_heads 5"),
+        ({"num_query_heads": 5, "num_kv_heads": 2}, "num_query_heads 5"),
         ({"head_dim": 7}, "head_dim must be even for RoPE, got 7"),
         ({"vocab_size": 0}, "vocab_size must be positive, got 0"),
         ({"rope_theta": -1.0}, "rope_theta must be positive"),

@@ -16,6 +16,7 @@ from enum import StrEnum
 import numpy as np
 
 from codling.model.config import ModelConfig
+from codling.train.host_memory import keep_freed_memory
 
 BATCH_SIZE_ROWS, ROW_LENGTH_TOKENS = 16, 256
 NUM_BATCHES, WARMUP_STEPS = 4, 3
@@ -125,8 +126,10 @@ def main(side: Side) -> None:
     random = np.random.default_rng(0)
     shape = (NUM_BATCHES, BATCH_SIZE_ROWS, ROW_LENGTH_TOKENS + 1)
     batches = random.integers(0, MODEL.vocab_size, size=shape).astype(np.int32)
-    # One virtual device per core, as `codling.cli` asks for; JAX reads it when it is first imported.
-    os.environ["JAX_NUM_CPU_DEVICES"] = str(_num_cores())
+    if side is Side.OURS:
+        # As `codling.cli` does before JAX starts.
+        keep_freed_memory()
+        os.environ["JAX_NUM_CPU_DEVICES"] = str(_num_cores())
     train_one_step = build_ours() if side is Side.OURS else build_theirs(side is Side.COMPILED)
     for step in range(WARMUP_STEPS):
         train_one_step(batches[step % NUM_BATCHES])
