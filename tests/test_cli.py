@@ -258,7 +258,8 @@ def test_a_corpus_that_cannot_be_read(
 ) -> None:
     if content is not None:
         Path(name).write_bytes(content)
-    sources = f'corpus.sources=[{{kind = "stories", path = "{name}"}}]'
+    others = ", ".join(f'{{kind = "{kind}"}}' for kind in ("tales", "guides", "textbooks"))
+    sources = f'corpus.sources=[{{kind = "stories", path = "{name}"}}, {others}]'
     assert refused(capsys, folder, "build", "tiny", "--set", sources).startswith(line)
 
 
