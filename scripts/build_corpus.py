@@ -98,9 +98,7 @@ LICENSES = {
 def read_stories(data: Path) -> Iterator[Document]:
     """All of the TinyStories sample; quotes that were decoded wrongly are repaired."""
     for record in read_records(data / "pretrain" / "tinystories_sample.jsonl.gz"):
-        text = re.sub(
-            "â€[–—]", " - ", record["text"].replace("â€œ", '"').replace("â€™", "'").replace("â€˜", "'")
-        )
+        text = re.sub("â€[–—]", " - ", record["text"].replace("â€œ", '"').replace("â€™", "'").replace("â€˜", "'"))
         yield Document(tidy(text.replace("â€", '"')), "TinyStories")
 
 
@@ -322,9 +320,7 @@ def main() -> None:
     ledger = {}
     for kind, documents in kinds.items():
         splits = ["heldout" if d.text in held_out else "train" for d in documents]
-        ledger[kind] = write(
-            kind, [{**d._asdict(), "split": s} for d, s in zip(documents, splits, strict=True)]
-        )
+        ledger[kind] = write(kind, [{**d._asdict(), "split": s} for d, s in zip(documents, splits, strict=True)])
     ledger["requests"] = write("requests", read_requests(data))
     (CORPUS / "sources.json").write_text(json.dumps(ledger, indent=1) + "\n", encoding="utf-8")
     for kind, line in ledger.items():

@@ -1,4 +1,4 @@
-"""The whole recipe at laptop size: two cores, some ten minutes.
+"""The whole recipe at laptop size: two cores, a quarter of an hour.
 
 Sizes, steps and rates were chosen by trials on two cores (`bench/results/LOG.md`): every stage is long enough that its
 work can be measured, and no longer.
@@ -34,7 +34,7 @@ SHORT_BATCH_ROWS, LONG_BATCH_ROWS, SFT_BATCH_ROWS = 4, 2, 8
 
 
 def quickstart() -> Recipe:
-    """Server of 1.2M parameters, device of 0.6M pruned from 0.9M: ten minutes on two cores."""
+    """Server of 1.2M parameters, device of 0.6M pruned from 0.9M, on two cores."""
     return Recipe(
         name="quickstart",
         seed=0,
