@@ -96,5 +96,8 @@ def test_without_new_words_a_held_out_prompt_is_still_never_a_training_prompt(sk
 
 def test_about_a_tenth_of_all_prompts_is_held_out() -> None:
     numbers = iter(range(10_000))
-    drawn = [draw_of_split("heldout", lambda: [user(str(next(numbers))), assistant("ok")]) for _ in range(100)]
+    drawn = [
+        draw_of_split("heldout", lambda: [user(str(next(numbers))), assistant("ok")], lambda drawn: drawn[:-1])
+        for _ in range(100)
+    ]
     assert 600 < int(drawn[-1][0]["content"]) < 1500

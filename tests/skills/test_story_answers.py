@@ -11,6 +11,11 @@ TRAIN = ["A girl named Lily sang. She slept. She ran."]
 HELDOUT = ["A boy named Tim sang. He slept. He ran."]
 
 
+def story(example: Example) -> str:
+    first: str = example.messages[0]["content"]
+    return first.split("\n")[0]
+
+
 def test_examples_repeat_with_the_seed_and_are_right_by_themselves() -> None:
     skill = StoryAnswers(TRAIN, HELDOUT)
     for split in ("train", "heldout"):
@@ -24,7 +29,7 @@ def test_real_stories_have_their_share_and_their_split() -> None:
     skill = StoryAnswers(TRAIN * 2, [*HELDOUT], real_share=0.5)
     real = [e for e in skill.examples("train", 400, 0) if e.category == "real"]
     assert 160 < len(real) < 240
-    assert all("named Lily" in e.request for e in real)
+    assert all("named Lily" in story(e) for e in real)
     assert all("named Tim" in e.request for e in skill.examples("heldout", 99, 0) if e.category == "real")
     made_up = Counter(e.category for e in StoryAnswers().examples("train", 400, 0))
     assert made_up == {"who": 100, "where": 100, "what": 100, "yes_no": 100}
@@ -32,13 +37,25 @@ def test_real_stories_have_their_share_and_their_split() -> None:
 
 def test_a_held_out_opening_is_no_training_story() -> None:
     skill = StoryAnswers([*TRAIN, HELDOUT[0] + " The end."], HELDOUT, real_share=1.0)
-    assert not [e for e in skill.examples("train", 100, 0) if "named Tim" in e.request]
+    assert not [e for e in skill.examples("train", 100, 0) if "named Tim" in story(e)]
 
 
-def test_no_held_out_story_is_a_training_story() -> None:
-    skill = StoryAnswers(load_documents("stories", "train"), load_documents("stories", "heldout"))
-    train = {e.request for e in skill.examples("train", 2000, 0)}
-    assert not train & {e.request for e in skill.examples("heldout", 500, 0)}
+@pytest.mark.parametrize("new_words", [True, False])
+def test_no_held_out_story_is_a_training_story(new_words: bool) -> None:
+    stories = load_documents("stories", "train"), load_documents("stories", "heldout")
+    skill = StoryAnswers(*stories, new_words=new_words)
+    train, heldout = ({story(e) for e in skill.examples(split, 1000, 0)} for split in ("train", "heldout"))
+    assert len(train) > 800
+    assert not train & heldout
+
+
+def test_training_asks_several_questions_of_a_story_and_a_judge_one() -> None:
+    skill = StoryAnswers(TRAIN, HELDOUT)
+    for example in skill.examples("train", 50, 0):
+        requests = [message["content"] for message in example.messages if message["role"] == "user"]
+        assert len(set(requests)) == len(requests) == 4
+        assert all(request.startswith("Question: ") for request in requests[1:])
+    assert all(len(example.messages) == 2 for example in skill.examples("heldout", 50, 0))
 
 
 def test_words_count_and_case_does_not() -> None:

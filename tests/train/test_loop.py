@@ -123,7 +123,7 @@ def test_every_step_is_yielded_and_every_second_one_and_the_last_are_logged(
     logged = read_metrics(directory)
     assert [line["step"] for line in logged] == [2, 4, 6, 7]
     assert logged[0]["loss"] == records[1].loss
-    assert set(logged[0]) == {"step", "loss", "gradient_norm", "tokens_per_s", "error"}
+    assert set(logged[0]) == {"step", "loss", "gradient_norm", "learning_rate", "tokens_per_s", "error"}
 
 
 def test_a_finished_run_only_hands_its_parameters_out(
@@ -152,7 +152,7 @@ def test_what_is_not_finite_stops_the_stage_and_the_newest_checkpoint_stays(
 ) -> None:
     with pytest.raises(UserError, match=r"core: loss or gradient is not finite at step 5 .*peak_rate.*kept"):
         finish(run(tmp_path, broken_index=4))
-    kept = Checkpoints(tmp_path / "checkpoints").restore(init_state(PARAMS, build_optimizer(CONFIG.optimizer, 7)))
+    kept = Checkpoints(tmp_path / "checkpoints").restore(init_state(PARAMS, build_optimizer(CONFIG.optimizer.rule)))
     assert kept is not None
     assert kept.step == 3
     np.testing.assert_array_equal(finish(run(tmp_path)), undisturbed[1][-1].params["weight"])

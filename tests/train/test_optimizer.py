@@ -9,25 +9,23 @@ import pytest
 from codling.adapters.lora import attach, split
 from codling.model.norm import RMSNorm
 from codling.model.transformer import Transformer
-from codling.train.optimizer import OptimizerConfig, build_optimizer
+from codling.train.optimizer import AdamWConfig, OptimizerConfig, build_optimizer, rates_of_stage
 from codling.train.schedule import Decay, ScheduleConfig
 
 RATE, DECAY, B1, B2, MAX_NORM = 0.1, 0.2, 0.8, 0.9, 1.5
 CONFIG = OptimizerConfig(
     schedule=ScheduleConfig(peak_rate=RATE, decay=Decay.CONSTANT),
     weight_decay=DECAY,
-    momentum_decay=B1,
-    second_moment_decay=B2,
-    max_gradient_norm=MAX_NORM,
+    rule=AdamWConfig(momentum_decay=B1, second_moment_decay=B2, max_gradient_norm=MAX_NORM),
 )
 RANDOM = np.random.default_rng(0)
 
 
-def run(params: Any, gradients: list[Any]) -> Any:
-    optimizer = build_optimizer(CONFIG, num_steps=10)
+def run(params: Any, gradients: list[Any], config: OptimizerConfig = CONFIG) -> Any:
+    optimizer, rates = build_optimizer(config.rule), rates_of_stage(config, num_steps=10)
     state = optimizer.init(params)
-    for gradient in gradients:
-        updates, state = jax.jit(optimizer.update)(gradient, state, params)
+    for gradient, rates_of_step in zip(gradients, rates, strict=False):
+        updates, state = jax.jit(optimizer.update)(gradient, state, params, rates=rates_of_step)
         params = optax.apply_updates(params, updates)
     return params
 
@@ -69,12 +67,11 @@ def test_equals_the_formula_with_gradients_below_and_above_the_clip(sizes: list[
     np.testing.assert_allclose(updated["weight"], reference(weight, gradients, DECAY), rtol=1e-4, atol=1e-5)
 
 
-def test_the_rate_follows_the_schedule() -> None:
-    warm = OptimizerConfig(schedule=ScheduleConfig(peak_rate=RATE, warmup_steps=2), weight_decay=0.0)
-    optimizer = build_optimizer(warm, num_steps=10)
-    params = {"weight": jnp.zeros((2, 2))}
-    state, steps = optimizer.init(params), []
-    for _ in range(3):
-        updates, state = optimizer.update({"weight": jnp.ones((2, 2))}, state, params)
-        steps.append(-float(updates["weight"][0, 0]))
-    assert steps == pytest.approx([0.0, RATE / 2, RATE], rel=1e-4)
+@pytest.mark.parametrize("decay", [0.0, DECAY])
+def test_rate_and_decay_follow_the_schedule(decay: float) -> None:
+    warm = OptimizerConfig(schedule=ScheduleConfig(peak_rate=RATE, warmup_steps=2), weight_decay=decay)
+    params = {"weight": jnp.full((2, 2), 3.0)}
+    first = run(params, [{"weight": jnp.ones((2, 2))}], warm)["weight"]
+    second = run(params, [{"weight": jnp.ones((2, 2))}] * 2, warm)["weight"]
+    np.testing.assert_allclose(params["weight"] - first, RATE / 2 * (1 + decay * 3), rtol=1e-4)
+    np.testing.assert_allclose(first - second, RATE * (1 + decay * first), rtol=1e-4)

@@ -1,19 +1,21 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from codling.config import from_dict
 from codling.errors import UserError
-from codling.train.schedule import Decay, ScheduleConfig, build_schedule
+from codling.train.schedule import Decay, ScheduleConfig, rates_of_updates
 
 TOLERANCE = 1e-5
 NUM_STEPS = 50
 
 
 def rates(config: ScheduleConfig, num_steps: int = NUM_STEPS) -> list[float]:
-    schedule = build_schedule(config, num_steps)
-    return [float(schedule(step)) for step in range(num_steps + 1)]
+    """With the zero that the rise starts from, which no update has."""
+    start = 0.0 if config.warmup_steps else float(np.float32(config.peak_rate))
+    return [start, *map(float, rates_of_updates(config, num_steps))]
 
 
 def reference(step: int, peak: float, warmup: int, final: float) -> float:

@@ -11,15 +11,14 @@ from codling.data.loader import Batch
 from codling.model.transformer import Transformer
 from codling.train.loss import LossSums
 from codling.train.objective import next_token
-from codling.train.optimizer import OptimizerConfig, build_optimizer
-from codling.train.schedule import Decay, ScheduleConfig
+from codling.train.optimizer import AdamWConfig, Rates, build_optimizer
 from codling.train.sharding import DATA_AXIS, replicate, split_rows
 from codling.train.state import TrainState, init_state
 from codling.train.step import StepMetrics, build_step
 
 TOLERANCE = 1e-5
 KEY = jax.random.key(0)
-OPTIMIZER = OptimizerConfig(schedule=ScheduleConfig(peak_rate=0.01, decay=Decay.CONSTANT))
+RULE, RATES = AdamWConfig(), Rates(np.float32(0.01), np.float32(0.001))
 
 Params = dict[str, Any]
 
@@ -55,11 +54,11 @@ def make_mesh(num_devices: int) -> Mesh:
 def run(
     loss_fn: Any, params: Any, frozen: Any, batches: list[Any], num_devices: int = 2
 ) -> tuple[TrainState[Any], list[StepMetrics]]:
-    mesh, optimizer, collected = make_mesh(num_devices), build_optimizer(OPTIMIZER, num_steps=10), []
-    state = replicate(init_state(jax.tree.map(jnp.array, params), optimizer), mesh)
-    step = build_step(loss_fn, optimizer, mesh)
+    mesh, collected = make_mesh(num_devices), []
+    state = replicate(init_state(jax.tree.map(jnp.array, params), build_optimizer(RULE)), mesh)
+    step = build_step(loss_fn, RULE, mesh)
     for batch in batches:
-        state, metrics = step(state, replicate(frozen, mesh), split_rows(batch, mesh), KEY)
+        state, metrics = step(state, replicate(frozen, mesh), split_rows(batch, mesh), RATES, KEY)
         collected.append(metrics)
     return state, collected
 
@@ -117,3 +116,14 @@ def test_a_loss_that_is_not_finite_changes_nothing(place: str, value: float) -> 
     assert not bool(metrics.is_finite)
     assert eqx.tree_equal(before, after)
     assert int(after.step) == 1
+
+
+def test_stages_that_differ_in_their_rates_share_one_compiled_step() -> None:
+    mesh = make_mesh(1)
+    step = build_step(squared_error, AdamWConfig(), mesh)
+    assert step is build_step(squared_error, AdamWConfig(), mesh)
+    for rate in (0.1, 0.2):
+        state = replicate(init_state(jax.tree.map(jnp.array, PARAMS), build_optimizer(RULE)), mesh)
+        rates = Rates(np.float32(rate), np.float32(0))
+        step(state, replicate(np.float32(0), mesh), split_rows(ROWS, mesh), rates, KEY)
+    assert step._cache_size() == 1  # type: ignore[attr-defined]

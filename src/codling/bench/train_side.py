@@ -56,8 +56,7 @@ def build_ours() -> TrainOneStep:
     from codling.model.transformer import Transformer
     from codling.train.loss import LossSums
     from codling.train.objective import next_token
-    from codling.train.optimizer import OptimizerConfig, build_optimizer
-    from codling.train.schedule import Decay, ScheduleConfig
+    from codling.train.optimizer import AdamWConfig, Rates, build_optimizer
     from codling.train.sharding import data_mesh, replicate, split_rows
     from codling.train.state import init_state
     from codling.train.step import build_step
@@ -65,17 +64,16 @@ def build_ours() -> TrainOneStep:
     def loss_fn(params: Transformer, frozen: None, batch: Batch, key: jax.Array) -> LossSums:
         return next_token(params, batch)
 
-    optimizer_config = OptimizerConfig(
-        schedule=ScheduleConfig(peak_rate=LEARNING_RATE, decay=Decay.CONSTANT),
-        weight_decay=WEIGHT_DECAY,
+    rule = AdamWConfig(
         momentum_decay=MOMENTUM_DECAY,
         second_moment_decay=SECOND_MOMENT_DECAY,
         max_gradient_norm=MAX_GRADIENT_NORM,
     )
-    mesh, optimizer = data_mesh(BATCH_SIZE_ROWS), build_optimizer(optimizer_config, num_steps=1)
+    rates = Rates(np.float32(LEARNING_RATE), np.float32(LEARNING_RATE * WEIGHT_DECAY))
+    mesh = data_mesh(BATCH_SIZE_ROWS)
     model = eqx.filter_jit(init_transformer)(MODEL, jax.random.key(0))
-    state = replicate(init_state(model, optimizer), mesh)
-    step = build_step(loss_fn, optimizer, mesh)
+    state = replicate(init_state(model, build_optimizer(rule)), mesh)
+    step = build_step(loss_fn, rule, mesh)
     key = jax.random.key(1)
 
     def train_one_step(tokens: np.ndarray) -> float:
@@ -83,7 +81,7 @@ def build_ours() -> TrainOneStep:
         ones = np.ones(tokens[:, 1:].shape, np.int32)
         positions = np.cumsum(ones, axis=1, dtype=np.int32) - 1
         batch = Batch(tokens[:, :-1], tokens[:, 1:], ones.astype(np.float32), ones, positions)
-        state, metrics = step(state, None, split_rows(batch, mesh), key)
+        state, metrics = step(state, None, split_rows(batch, mesh), rates, key)
         return float(metrics.loss)
 
     return train_one_step

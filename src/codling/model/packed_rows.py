@@ -20,6 +20,8 @@ from jaxtyping import Array, Float, Int
 from codling.model.attention import Context
 
 BLOCK_LENGTH_TOKENS = 64
+MAX_BLOCKS = 8
+"""Longer rows have longer blocks: the blocks are written out one by one, and each costs time to compile."""
 
 
 class PackedRows(Context):
@@ -91,8 +93,9 @@ _attend_head.defvjp(_forward, _backward)
 
 
 def _blocks(length: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, length, BLOCK_LENGTH_TOKENS):
-        yield start, min(start + BLOCK_LENGTH_TOKENS, length)
+    block_length = max(BLOCK_LENGTH_TOKENS, -(-length // MAX_BLOCKS))
+    for start in range(0, length, block_length):
+        yield start, min(start + block_length, length)
 
 
 def _scores(queries: Array, keys: Array, segment_ids: Array, start: int, end: int) -> Float[Array, "G T S"]:

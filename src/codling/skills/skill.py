@@ -13,10 +13,11 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from difflib import SequenceMatcher
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from codling.errors import UserError
 
+T = TypeVar("T")
 Split = Literal["train", "heldout"]
 HELDOUT_BYTE_VALUES = 26
 """Of the 256 values of a hash's first byte, those that are held out where words are shared: about a tenth."""
@@ -137,17 +138,16 @@ def random_for(name: str, split: Split, seed: int) -> random.Random:
     return random.Random(f"{name}/{split}/{seed}")
 
 
-def draw_of_split(split: Split, draw: Callable[[], list[Message]]) -> list[Message]:
-    """Draw conversations until one belongs to the split: by a hash of its prompt, one in ten is held out.
+def draw_of_split(split: Split, draw: Callable[[], T], identity: Callable[[T], object]) -> T:
+    """Draw until something belongs to the split: by a hash of its identity (JSON values), one in ten is held out.
 
-    For grammars whose splits share their words: no held-out request is ever a training request, whatever the counts
-    and seeds.
+    For grammars whose splits share their words: nothing held out is ever trained on, whatever the counts and seeds.
     """
     while True:
-        messages = draw()
-        digest = hashlib.sha256(json.dumps(messages[:-1]).encode()).digest()
+        drawn = draw()
+        digest = hashlib.sha256(json.dumps(identity(drawn)).encode()).digest()
         if (digest[0] < HELDOUT_BYTE_VALUES) == (split == "heldout"):
-            return messages
+            return drawn
 
 
 def check_count(name: str, count: int) -> None:

@@ -2,7 +2,8 @@
 
 Most stories are made up (`story_grammar`); with stories from the caller, `real_share` of the examples ask
 about the openings of real ones (`story_questions`), category `real`. Half of the yes-or-no answers are
-yes.
+yes. A training conversation asks several questions about its story: an answer is a word or two, and one alone teaches
+little for what its story costs to read. A held-out one asks a single question.
 
 Held out: names, things, places and animals of made-up stories, by word; real stories by document, as the
 caller splits them. A name that is held out here may occur in a real training story: those are what they
@@ -31,10 +32,12 @@ from codling.skills.skill import (
     random_for,
     user,
 )
-from codling.skills.story_grammar import Question
+from codling.skills.story_grammar import Question, Story
 from codling.skills.story_questions import RealQuestions, questions_about
 
 REAL = "real"
+NUM_CATEGORIES = len(story_grammar.CATEGORIES)
+MAX_TRAIN_QUESTIONS = NUM_CATEGORIES
 NAME = re.compile(r"\b(?!(?:Story|Once|One|Long|The|There|They|It|He|She|A|In|On|Question)\b)[A-Z][a-z]+")
 PLACE = re.compile(r"\b(?:(?:in|at|on|by|under|behind|near|to) (?:the|an?)(?: [a-z]+){1,2}?(?=[.,]| with)|at school)\b")
 
@@ -72,24 +75,26 @@ class StoryAnswers(Skill):
         """Mix made-up and real stories; the made-up ones go round the kinds of question."""
         check_count(self.name, count)
         rng = random_for(self.name, split, seed)
+        max_questions = MAX_TRAIN_QUESTIONS if split == "train" else 1
         examples = []
         for number in range(count):
             if rng.random() < self._real_share:
-                real = rng.choice(self._real[split])
-                messages = _messages(real.opening, rng.choice(real.questions))
-                examples.append(Example(tuple(messages), (), self.name, REAL))
-                continue
-            category = story_grammar.CATEGORIES[number % len(story_grammar.CATEGORIES)]
-            messages = self._made_up(category, split, rng)
-            examples.append(Example(tuple(messages), (), self.name, category))
+                real, category = rng.choice(self._real[split]), REAL
+                text, questions = real.opening, rng.sample(real.questions, min(max_questions, len(real.questions)))
+            else:
+                story, category = self._make_up(split, rng), story_grammar.CATEGORIES[number % NUM_CATEGORIES]
+                # The last question is the one that the example is about.
+                others = rng.sample(
+                    [other for other in story_grammar.CATEGORIES if other != category], max_questions - 1
+                )
+                text, questions = story.text, [story_grammar.ask(story, kind, rng) for kind in (*others, category)]
+            examples.append(Example(_messages(text, questions), (), self.name, category))
         return examples
 
-    def _made_up(self, category: str, split: Split, rng: random.Random) -> list[Message]:
-        def draw(words_of: Split) -> list[Message]:
-            story = story_grammar.tell(words_of, rng)
-            return _messages(story.text, story_grammar.ask(story, category, rng))
-
-        return draw(split) if self._new_words else draw_of_split(split, lambda: draw("train"))
+    def _make_up(self, split: Split, rng: random.Random) -> Story:
+        if self._new_words:
+            return story_grammar.tell(split, rng)
+        return draw_of_split(split, lambda: story_grammar.tell("train", rng), lambda story: story.text)
 
     def score(self, answer: Answer, example: Example) -> Score:
         """Exact: the same words, whatever their case. Partial: the F1 of the words."""
@@ -113,8 +118,13 @@ class StoryAnswers(Skill):
         }
 
 
-def _messages(story: str, question: Question) -> list[Message]:
-    return [user(f"Story: {story}\nQuestion: {question.text}"), assistant(question.answer)]
+def _messages(story: str, questions: Sequence[Question]) -> tuple[Message, ...]:
+    """The story with the first question, and the other questions one after the other."""
+    messages: list[Message] = []
+    for question in questions:
+        opening = "" if messages else f"Story: {story}\n"
+        messages += [user(f"{opening}Question: {question.text}"), assistant(question.answer)]
+    return tuple(messages)
 
 
 def _askable(stories: Iterable[str]) -> list[RealQuestions]:

@@ -75,7 +75,7 @@ class ToolCalls(Skill):
     def _conversation(self, category: str, split: Split, rng: random.Random) -> list[Message]:
         if self._new_words:
             return MAKERS[category](split, rng)
-        return draw_of_split(split, lambda: MAKERS[category]("train", rng))
+        return draw_of_split(split, lambda: MAKERS[category]("train", rng), lambda messages: messages[:-1])
 
     def score(self, answer: Answer, example: Example) -> Score:
         """Exact: the same call with equal arguments; no call where none is due; in a confirmation also

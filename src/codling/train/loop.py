@@ -17,7 +17,7 @@ from codling.config import config
 from codling.errors import UserError
 from codling.train.checkpoint import Checkpoints
 from codling.train.metrics import MetricsWriter
-from codling.train.optimizer import OptimizerConfig, build_optimizer
+from codling.train.optimizer import OptimizerConfig, build_optimizer, rates_of_stage
 from codling.train.sharding import data_mesh, replicate, split_rows
 from codling.train.state import init_state
 from codling.train.step import LossFunction, build_step
@@ -73,11 +73,11 @@ def train(
     Errors: `UserError` when loss or gradient is not finite; the newest checkpoint is kept.
     """
     mesh = data_mesh(config.batch_size_rows)
-    optimizer = build_optimizer(config.optimizer, config.num_steps)
+    rates = rates_of_stage(config.optimizer, config.num_steps)
     # Every buffer of the state is given up at each step, so it must be no one else's.
-    state = replicate(init_state(_copy(params), optimizer), mesh)
+    state = replicate(init_state(_copy(params), build_optimizer(config.optimizer.rule)), mesh)
     frozen = replicate(frozen, mesh)
-    step_fn = build_step(loss_fn, optimizer, mesh)
+    step_fn = build_step(loss_fn, config.optimizer.rule, mesh)
     checkpoints = Checkpoints(workspace.path / "checkpoints")
     restored = checkpoints.restore(state)
     if restored is not None:
@@ -92,7 +92,7 @@ def train(
         num_tokens, since = 0.0, time.perf_counter()
         for step in range(first_step + 1, config.num_steps + 1):
             batch = next(loader)
-            state, metrics = step_fn(state, frozen, split_rows(batch, mesh), key)
+            state, metrics = step_fn(state, frozen, split_rows(batch, mesh), rates[step - 1], key)
             if not metrics.is_finite:
                 raise UserError(
                     f"{workspace.name}: loss or gradient is not finite at step {step} "
@@ -107,6 +107,7 @@ def train(
                     step,
                     loss=float(metrics.loss),
                     gradient_norm=float(metrics.gradient_norm),
+                    learning_rate=float(rates[step - 1].learning),
                     tokens_per_s=num_tokens / elapsed,
                     **figures,
                 )

@@ -110,15 +110,21 @@ def head_loss(
 ) -> LossSums:
     """Sum token_loss(hidden @ embedding^T, targets, shared) * weights over all tokens, a chunk at a time.
 
-    Shapes: every leaf of `targets` has a leading axis of T; T need not divide into chunks (the rest is padded
-    with weight zero). Only `value` carries a gradient, and only to `hidden` and `embedding`. Logits are
-    float32.
+    Shapes: every leaf of `targets` has a leading axis of T; T need not divide into chunks. Tokens of weight zero are
+    sorted behind the others, and a chunk of nothing else is passed over: fine-tuning, which learns from the assistant's
+    tokens only, pays the head for those only. Only `value` carries a gradient, and only to `hidden` and `embedding`.
+    Logits are float32.
     """
-    sums, _ = jax.lax.scan(
-        lambda sums, chunk: (_add(sums, _chunk_sums(token_loss, embedding, shared, chunk)), None),
-        _zero_sums(token_loss, hidden, embedding, targets, shared),
-        _chunks(hidden, targets, weights),
-    )
+
+    def step(sums: LossSums, chunk: Array) -> tuple[LossSums, None]:
+        tokens = _take((hidden, targets, weights), chunk)
+        return jax.lax.cond(
+            jnp.any(tokens[2] != 0),
+            lambda: _add(sums, _chunk_sums(token_loss, embedding, shared, tokens)),
+            lambda: sums,
+        ), None
+
+    sums, _ = jax.lax.scan(step, _zero_sums(token_loss, hidden, embedding, targets, shared), _chunks(weights))
     return sums
 
 
@@ -129,16 +135,24 @@ def _forward(
         sums = _chunk_sums(token_loss, embedding, shared, (hidden_chunk, *rest))
         return sums.value, sums
 
-    def step(carry: tuple[LossSums, Array], chunk: Any) -> tuple[tuple[LossSums, Array], Array]:
+    def step(carry: tuple[LossSums, Array], chunk: Array) -> tuple[tuple[LossSums, Array], Array]:
         sums, embedding_gradient = carry
-        hidden_chunk, *rest = chunk
-        gradients, chunk_sums = jax.grad(value, argnums=(0, 1), has_aux=True)(hidden_chunk, embedding, rest)
-        return (_add(sums, chunk_sums), embedding_gradient + gradients[1]), gradients[0]
+        hidden_chunk, *rest = _take((hidden, targets, weights), chunk)
 
+        def learn() -> tuple[tuple[LossSums, Array], Array]:
+            gradients, chunk_sums = jax.grad(value, argnums=(0, 1), has_aux=True)(hidden_chunk, embedding, rest)
+            return (_add(sums, chunk_sums), embedding_gradient + gradients[1]), gradients[0]
+
+        learned: tuple[tuple[LossSums, Array], Array] = jax.lax.cond(
+            jnp.any(rest[1] != 0), learn, lambda: (carry, jnp.zeros_like(hidden_chunk))
+        )
+        return learned
+
+    chunks = _chunks(weights)
     start = (_zero_sums(token_loss, hidden, embedding, targets, shared), jnp.zeros_like(embedding))
-    (sums, embedding_gradient), hidden_gradient = jax.lax.scan(step, start, _chunks(hidden, targets, weights))
-    hidden_gradient = hidden_gradient.reshape(-1, hidden.shape[1])[: hidden.shape[0]]
-    return sums, (hidden_gradient, embedding_gradient)
+    (sums, embedding_gradient), by_chunk = jax.lax.scan(step, start, chunks)
+    place = jnp.argsort(chunks.reshape(-1))[: hidden.shape[0]]
+    return sums, (by_chunk.reshape(-1, hidden.shape[1])[place], embedding_gradient)
 
 
 def _backward(token_loss: TokenLoss, gradients: tuple[Array, Array], cotangent: LossSums) -> tuple[Any, ...]:
@@ -156,16 +170,17 @@ def _chunk_sums(token_loss: TokenLoss, embedding: Array, shared: PyTree, chunk: 
     return LossSums(jnp.sum(losses * weights), jnp.sum(weights), jax.lax.stop_gradient(sums))
 
 
-def _chunks(hidden: Array, targets: PyTree, weights: Array) -> Any:
-    num_tokens = hidden.shape[0]
+def _chunks(weights: Float[Array, " T"]) -> Int[Array, "N C"]:
+    """Indices of the tokens, those with weight first; the last chunk is filled up with indices beyond the last."""
+    num_tokens = weights.shape[0]
     num_chunks = -(-num_tokens // CHUNK_LENGTH_TOKENS)
     chunk_length = -(-num_tokens // num_chunks)
+    order = jnp.argsort(weights == 0, stable=True)
+    return jnp.concatenate([order, jnp.arange(num_tokens, num_chunks * chunk_length)]).reshape(num_chunks, chunk_length)
 
-    def split(x: Array) -> Array:
-        padding = [(0, num_chunks * chunk_length - num_tokens)] + [(0, 0)] * (x.ndim - 1)
-        return jnp.pad(x, padding).reshape(num_chunks, chunk_length, *x.shape[1:])
 
-    return jax.tree.map(split, (hidden, targets, weights))
+def _take(tree: Any, indices: Int[Array, " C"]) -> Any:
+    return jax.tree.map(lambda x: x.at[indices].get(mode="fill", fill_value=0), tree)
 
 
 def _zero_sums(token_loss: TokenLoss, hidden: Array, embedding: Array, targets: PyTree, shared: PyTree) -> LossSums:

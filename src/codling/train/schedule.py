@@ -2,8 +2,10 @@
 
 import enum
 
+import numpy as np
 import optax  # type: ignore[import-untyped]
 import pydantic
+from jaxtyping import Float
 
 from codling.config import config
 
@@ -34,15 +36,17 @@ class ScheduleConfig:
         return self
 
 
-def build_schedule(config: ScheduleConfig, num_steps: int) -> optax.Schedule:
-    """The rate as a function of the step, for a stage of num_steps steps."""
+def rates_of_updates(config: ScheduleConfig, num_steps: int) -> Float[np.ndarray, " N"]:
+    """The learning rate of each update of a stage: the first has the first rate of the rise, not zero."""
     if config.decay is Decay.CONSTANT:
         rise = optax.linear_schedule(0.0, config.peak_rate, config.warmup_steps)
-        return optax.join_schedules([rise, optax.constant_schedule(config.peak_rate)], [config.warmup_steps])
-    return optax.warmup_cosine_decay_schedule(
-        init_value=0.0,
-        peak_value=config.peak_rate,
-        warmup_steps=config.warmup_steps,
-        decay_steps=max(num_steps, config.warmup_steps + 1),
-        end_value=config.peak_rate * config.final_fraction,
-    )
+        schedule = optax.join_schedules([rise, optax.constant_schedule(config.peak_rate)], [config.warmup_steps])
+    else:
+        schedule = optax.warmup_cosine_decay_schedule(
+            init_value=0.0,
+            peak_value=config.peak_rate,
+            warmup_steps=config.warmup_steps,
+            decay_steps=max(num_steps, config.warmup_steps + 1),
+            end_value=config.peak_rate * config.final_fraction,
+        )
+    return np.asarray(schedule(np.arange(1, num_steps + 1, dtype=np.float32)), np.float32)

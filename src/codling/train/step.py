@@ -5,6 +5,7 @@ are on: never a mean of the devices' means, which would weigh tokens by how many
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -14,6 +15,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from codling.train.loss import LossSums
+from codling.train.optimizer import AdamWConfig, Rates, build_optimizer
 from codling.train.sharding import DATA_AXIS
 from codling.train.state import TrainState
 
@@ -35,11 +37,16 @@ class StepMetrics(NamedTuple):
     metrics: dict[str, Float[Array, ""]]
 
 
-Step = Callable[[TrainState[P], PyTree, PyTree, PRNGKeyArray], tuple[TrainState[P], StepMetrics]]
+Step = Callable[[TrainState[P], PyTree, PyTree, Rates, PRNGKeyArray], tuple[TrainState[P], StepMetrics]]
 
 
-def build_step(loss_fn: LossFunction[P], optimizer: optax.GradientTransformation, mesh: Mesh) -> Step[P]:
-    """Compile-ready step: (state, frozen, batch, key) -> (state, metrics). The state passed in is used up."""
+@lru_cache
+def build_step(loss_fn: LossFunction[P], rule: AdamWConfig, mesh: Mesh) -> Step[P]:
+    """Compile-ready step: (state, frozen, batch, rates, key) -> (state, metrics). The state passed in is used up.
+
+    The same arguments give the same step: stages that differ in rates only do not compile again.
+    """
+    optimizer = build_optimizer(rule)
 
     def local_gradients(params: P, frozen: PyTree, batch: PyTree, key: PRNGKeyArray) -> Any:
         key = jax.random.fold_in(key, jax.lax.axis_index(DATA_AXIS))
@@ -61,14 +68,14 @@ def build_step(loss_fn: LossFunction[P], optimizer: optax.GradientTransformation
     )
 
     def step(
-        state: TrainState[P], frozen: PyTree, batch: PyTree, key: PRNGKeyArray
+        state: TrainState[P], frozen: PyTree, batch: PyTree, rates: Rates, key: PRNGKeyArray
     ) -> tuple[TrainState[P], StepMetrics]:
         gradients, sums = sharded(state.params, frozen, batch, jax.random.fold_in(key, state.step))
         gradients = jax.tree.map(lambda gradient: gradient / sums.weight, gradients)
         norm = optax.tree.norm(gradients)
         loss = sums.value / sums.weight
         is_finite = jnp.isfinite(norm) & jnp.isfinite(loss)
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params, rates=rates)
         updated = TrainState(optax.apply_updates(state.params, updates), optimizer_state, state.step + 1)
         kept = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), updated, state)
         metrics = {name: total / sums.weight for name, total in sums.metrics.items()}
