@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-CHUNK_LENGTH_TOKENS = 1024
+CHUNK_LENGTH_TOKENS = 512
 
 
 class LossSums(NamedTuple):
