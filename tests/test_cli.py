@@ -94,7 +94,9 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
     ],
 )
 def test_jax_gets_a_device_a_core_unless_told_otherwise(environment: dict[str, str], expected: str) -> None:
-    code = "import os; from codling.cli import _use_all_cores as use; use(); print(os.getenv('JAX_NUM_CPU_DEVICES'))"
+    code = (
+        "import os; from codling.train.host import use_all_cores as use; use(); print(os.getenv('JAX_NUM_CPU_DEVICES'))"
+    )
     plain = {name: value for name, value in os.environ.items() if name not in ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS")}
     done = subprocess.run(
         [sys.executable, "-c", code], env=plain | environment, capture_output=True, text=True, check=True

@@ -15,7 +15,7 @@ from typer import Argument, Option
 
 from codling.disk import quiet_libraries, refusal, writing_to
 from codling.errors import UserError
-from codling.train.host_memory import keep_freed_memory
+from codling.train.host import prepare_host
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,7 +81,7 @@ def _options(version: Annotated[bool, Option("--version", help="Show the version
 def build(
     recipe: Annotated[str, Argument(metavar="RECIPE|FILE.toml", help="Name of a recipe, or a recipe file.")],
     out: Annotated[Path | None, Option(help="Where to build. Default: runs/<name of the recipe>.")] = None,
-    until: Annotated[str | None, Option(metavar="STAGE", help="Last stage to run.")] = None,
+    until: Annotated[str | None, Option(metavar="STAGE", help="Run this stage and what it needs, no more.")] = None,
     assignments: Assignments = [],  # noqa: B006  typer copies it
 ) -> None:
     """Run a recipe, from raw text to finished bundles. A build that was stopped goes on where it was."""
@@ -348,16 +348,6 @@ def _complain(message: str) -> None:
     print(f"codling: {' '.join(message.splitlines())}", file=sys.stderr)
 
 
-def _use_all_cores() -> None:
-    """Ask JAX for one device a core, as `codling.train.sharding` explains, unless the user asked for something.
-
-    A power of two, so that it divides batches. By the environment, because JAX must not start for `--help`.
-    """
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(1 << (cores.bit_length() - 1)))
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return the exit status: what is wrong with the input is one line on stderr."""
     try:
@@ -395,8 +385,7 @@ def _usage_problem(error: typer.TyperException) -> str:
 
 def main() -> None:
     """Entry point of the `codling` command."""
-    keep_freed_memory()
-    _use_all_cores()
+    prepare_host()
     status = run(sys.argv[1:])
     if status == EXIT_BAD_INPUT:
         # Without the exit handlers of libraries: on a full disk each would add a traceback of its own.

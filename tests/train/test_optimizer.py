@@ -9,7 +9,8 @@ import pytest
 from codling.adapters.lora import attach, split
 from codling.model.norm import RMSNorm
 from codling.model.transformer import Transformer
-from codling.train.optimizer import AdamWConfig, OptimizerConfig, build_optimizer, rates_of_stage
+from codling.train.adamw import AdamWConfig
+from codling.train.optimizer import OptimizerConfig, build_optimizer, rates_of_stage
 from codling.train.schedule import Decay, ScheduleConfig
 
 RATE, DECAY, B1, B2, MAX_NORM = 0.1, 0.2, 0.8, 0.9, 1.5
@@ -69,7 +70,9 @@ def test_equals_the_formula_with_gradients_below_and_above_the_clip(sizes: list[
 
 @pytest.mark.parametrize("decay", [0.0, DECAY])
 def test_rate_and_decay_follow_the_schedule(decay: float) -> None:
-    warm = OptimizerConfig(schedule=ScheduleConfig(peak_rate=RATE, warmup_steps=2), weight_decay=decay)
+    warm = OptimizerConfig(
+        schedule=ScheduleConfig(peak_rate=RATE, warmup_steps=2), rule=AdamWConfig(), weight_decay=decay
+    )
     params = {"weight": jnp.full((2, 2), 3.0)}
     first = run(params, [{"weight": jnp.ones((2, 2))}], warm)["weight"]
     second = run(params, [{"weight": jnp.ones((2, 2))}] * 2, warm)["weight"]

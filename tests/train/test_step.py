@@ -9,9 +9,10 @@ from jax.sharding import AxisType, Mesh
 
 from codling.data.loader import Batch
 from codling.model.transformer import Transformer
+from codling.train.adamw import AdamWConfig
 from codling.train.loss import LossSums
 from codling.train.objective import next_token
-from codling.train.optimizer import AdamWConfig, Rates, build_optimizer
+from codling.train.optimizer import Rates, build_optimizer
 from codling.train.sharding import DATA_AXIS, replicate, split_rows
 from codling.train.state import TrainState, init_state
 from codling.train.step import StepMetrics, build_step

@@ -16,7 +16,7 @@ from enum import StrEnum
 import numpy as np
 
 from codling.model.config import ModelConfig
-from codling.train.host_memory import keep_freed_memory
+from codling.train.host import keep_freed_memory
 
 BATCH_SIZE_ROWS, ROW_LENGTH_TOKENS = 16, 256
 NUM_BATCHES, WARMUP_STEPS = 4, 3
@@ -54,9 +54,10 @@ def build_ours() -> TrainOneStep:
     from codling.data.loader import Batch
     from codling.model.init import init_transformer
     from codling.model.transformer import Transformer
+    from codling.train.adamw import AdamWConfig
     from codling.train.loss import LossSums
     from codling.train.objective import next_token
-    from codling.train.optimizer import AdamWConfig, Rates, build_optimizer
+    from codling.train.optimizer import Rates, build_optimizer
     from codling.train.sharding import data_mesh, replicate, split_rows
     from codling.train.state import init_state
     from codling.train.step import build_step

@@ -1,7 +1,6 @@
 """The evaluation stage: what the finished bundles can do, read back from their files as users run them."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from jaxtyping import PRNGKeyArray
@@ -14,11 +13,9 @@ from codling.data.conversations import ConversationsConfig, build_skill
 from codling.data.prepare import open_corpus
 from codling.evaluate.answers import greedy_answers
 from codling.evaluate.heldout import heldout_figures
+from codling.evaluate.skills import skill_figures
 from codling.model.transformer import Transformer
 from codling.skills.example_files import read_examples
-from codling.skills.skill import Answer, mean_score
-from codling.tokenizer.assistant_turn import parse_assistant
-from codling.tokenizer.chat_template import encode_chat
 from codling.tokenizer.encode import Tokenizer
 
 MEASUREMENTS_FILE = "measurements.json"
@@ -61,8 +58,14 @@ def run_measure(config: MeasureConfig, inputs: Inputs, out: Workspace, key: PRNG
                     with_skills=True,
                 ),
                 "skills": {
-                    skill: _skill_figures(config, skill, bundle.model, bundle.tokenizer, examples)
-                    for skill in config.conversations.num_train_by_skill
+                    name: skill_figures(
+                        build_skill(name, config.conversations),
+                        read_examples(examples / f"{name}.jsonl"),
+                        bundle.model,
+                        bundle.tokenizer,
+                        max_answer_tokens=config.max_answer_tokens,
+                    )
+                    for name in config.conversations.num_train_by_skill
                 },
                 "stories": _stories(config, bundle.model, bundle.tokenizer),
                 "identity": bundle.identity,
@@ -75,50 +78,6 @@ def run_measure(config: MeasureConfig, inputs: Inputs, out: Workspace, key: PRNG
             "skills_exact": {skill: figures["exact"] for skill, figures in values["skills"].items()},
         }
         for name, values in detail.items()
-    }
-
-
-def _skill_figures(
-    config: MeasureConfig, name: str, model: Transformer, tokenizer: Tokenizer, folder: Path
-) -> dict[str, Any]:
-    skill = build_skill(name, config.conversations)
-    examples = read_examples(folder / f"{name}.jsonl")
-    prompts = [
-        encode_chat(tokenizer, example.prompt, example.tools or None, add_generation_prompt=True).ids
-        for example in examples
-    ]
-    turns = [parse_assistant(tokenizer, ids) for ids in greedy_answers(model, prompts, config.max_answer_tokens)]
-    answers = [
-        Answer(
-            turn.content,
-            tuple({"name": call.name, "arguments": call.arguments} for call in turn.tool_calls)
-            # A call that cannot be read is a call all the same, and a wrong one.
-            + tuple({"name": "", "arguments": call.text} for call in turn.malformed_calls),
-        )
-        for turn in turns
-    ]
-    score = mean_score(skill, answers, examples)
-    categories = sorted({example.category for example in examples})
-    by_category = {}
-    for category in categories:
-        chosen = [index for index, example in enumerate(examples) if example.category == category]
-        part = mean_score(skill, [answers[index] for index in chosen], [examples[index] for index in chosen])
-        by_category[category] = {"exact": part.exact, "num_examples": part.num_examples}
-    return {
-        "exact": score.exact,
-        "partial": score.partial,
-        "num_examples": score.num_examples,
-        "by_category": by_category,
-        "answers": [
-            {
-                "request": example.request,
-                "expected": example.target._asdict(),
-                "answer": answer._asdict(),
-                "exact": skill.score(answer, example).exact,
-                "category": example.category,
-            }
-            for example, answer in zip(examples, answers, strict=True)
-        ],
     }
 
 

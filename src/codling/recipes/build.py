@@ -9,6 +9,7 @@
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -41,7 +42,7 @@ class BuildReporter(Reporter, Protocol):
 
 
 def build(recipe: Recipe, out: Path, *, until: str | None, reporter: BuildReporter) -> dict[str, Artifact]:
-    """Run the recipe's stages in `out`, up to and including `until`, and put the results where users look.
+    """Run the recipe's stages in `out`, or only `until` and what it needs, and put the results where users look.
 
     Errors: `UserError` for an unknown stage, or an `out` that holds something else than a build.
     """
@@ -54,15 +55,23 @@ def build(recipe: Recipe, out: Path, *, until: str | None, reporter: BuildReport
     out.mkdir(parents=True, exist_ok=True)
     (out / RECIPE_FILE).write_text(recipe_toml(recipe), encoding="utf-8")
     done: dict[str, Artifact] = {}
+    graph = graph if until is None else needed_for(until, graph)
     for index, stage in enumerate(graph, start=1):
         done[stage.name] = _run(stage, done, recipe.seed, out, reporter, index, len(graph))
         if stage.name in BUNDLES:
             _publish(done[stage.name], out / stage.name)
         if stage.name == REPORT_STAGE:
             shutil.copyfile(done[stage.name].path / REPORT_FILE, out / REPORT_FILE)
-        if stage.name == until:
-            break
     return done
+
+
+def needed_for(name: str, graph: Sequence[Stage]) -> tuple[Stage, ...]:
+    """The stage of that name and all that it builds on, in the graph's order."""
+    needed = {name}
+    for stage in reversed(graph):
+        if stage.name in needed:
+            needed |= set(stage.inputs.values())
+    return tuple(stage for stage in graph if stage.name in needed)
 
 
 def _run(

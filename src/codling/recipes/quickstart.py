@@ -16,6 +16,7 @@ from codling.pretrain.long_context import LongContextConfig
 from codling.pretrain.text_stage import TextStageConfig
 from codling.recipes.recipe import Recipe
 from codling.tokenizer.train import TokenizerConfig
+from codling.train.adamw import AdamWConfig
 from codling.train.loop import LoopConfig
 from codling.train.optimizer import OptimizerConfig
 from codling.train.schedule import ScheduleConfig
@@ -77,7 +78,7 @@ def loop(num_steps: int, peak_rate: float, batch_size_rows: int, *, warmup_steps
     return LoopConfig(
         num_steps=num_steps,
         batch_size_rows=batch_size_rows,
-        optimizer=OptimizerConfig(schedule=schedule),
+        optimizer=OptimizerConfig(schedule=schedule, rule=AdamWConfig()),
         save_every_steps=100,
         log_every_steps=10,
     )

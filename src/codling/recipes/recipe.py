@@ -85,7 +85,7 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
     corpus_sha256 = fingerprint({f"{split}/{kind}": docs for split in texts for kind, docs in texts[split].items()})
     tokens = {"tokens": "tokens"}
     graph = (
-        Stage("conversations", "conversations", 1, recipe.conversations, {}, run_conversations),
+        Stage("conversations", "conversations", 2, recipe.conversations, {}, run_conversations),
         Stage(
             "tokenizer",
             "tokenizer",
@@ -103,12 +103,12 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
             run_tokens,
         ),
         Stage(
-            "server_core", "model", 1, CoreConfig(model=recipe.server_model, text=recipe.server_core), tokens, run_core
+            "server_core", "model", 2, CoreConfig(model=recipe.server_model, text=recipe.server_core), tokens, run_core
         ),
         Stage(
             "device_parent_core",
             "model",
-            1,
+            2,
             CoreConfig(model=recipe.device_parent_model, text=recipe.device_parent_core),
             tokens,
             run_core,
@@ -116,7 +116,7 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
         Stage(
             "device_prune",
             "model",
-            1,
+            2,
             PruneConfig(ffn_dim=recipe.device_ffn_dim, text=recipe.device_parent_core),
             tokens | {"parent": "device_parent_core"},
             run_prune,
@@ -124,7 +124,7 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
         Stage(
             "device_distill",
             "model",
-            1,
+            2,
             recipe.device_distill,
             tokens | {"model": "device_prune", "teacher": "server_core"},
             run_distill,
@@ -132,7 +132,7 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
         Stage(
             "device_from_scratch",
             "model",
-            1,
+            2,
             CoreConfig(model=recipe.device_model, text=recipe.device_distill.text),
             tokens,
             run_core,
@@ -140,7 +140,7 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
         Stage(
             "device_from_scratch_continued",
             "model",
-            1,
+            2,
             recipe.device_continued,
             tokens | {"model": "device_from_scratch"},
             run_continued,
@@ -160,7 +160,7 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
         Stage(
             "device_recover",
             "adapter",
-            1,
+            2,
             recipe.device_recover,
             tokens | {"model": "device_palettize", "teacher": "device_sft"},
             run_recover,
@@ -204,14 +204,14 @@ def _second_half(
     """What server and device go through alike after core training."""
     tokens = {"tokens": "tokens"}
     return (
-        Stage(f"{side}_continued", "model", 1, continued, tokens | {"model": start}, run_continued),
+        Stage(f"{side}_continued", "model", 2, continued, tokens | {"model": start}, run_continued),
         Stage(
             f"{side}_long_context",
             "model",
-            1,
+            2,
             long_context,
             tokens | {"model": f"{side}_continued"},
             run_long_context,
         ),
-        Stage(f"{side}_sft", "model", 1, sft, tokens | {"model": f"{side}_long_context"}, run_sft),
+        Stage(f"{side}_sft", "model", 2, sft, tokens | {"model": f"{side}_long_context"}, run_sft),
     )

@@ -1,29 +1,27 @@
-"""The optimizer of a stage: a rule that turns gradients into directions, and the rates that a step applies.
+"""The optimizer of a stage: a rule that turns gradients into directions, and the rates that a step applies to them.
+
+    update = -(learning_rate * direction + decay_rate * parameter)
 
 The rates are arguments of the update and not constants in it, so that stages of the same model share one compiled step.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]
+import pydantic
 from jaxtyping import Array, Float, PyTree
 
 from codling.config import config
-from codling.model.norm import RMSNorm
+from codling.train.adamw import AdamWConfig, scale_by_adamw
+from codling.train.adastar import AdaStarConfig, scale_by_adastar
+from codling.train.parameter_blocks import is_norm_scale
 from codling.train.schedule import ScheduleConfig, rates_of_updates
 
-
-@config
-class AdamWConfig:
-    """AdamW (arXiv 1711.05101) behind a clip of the global gradient norm."""
-
-    momentum_decay: float = 0.9
-    """Decay of the first moment."""
-    second_moment_decay: float = 0.95
-    max_gradient_norm: float = 1.0
-    """Gradients of a larger global norm are scaled down to it (AXLearn: 1.0)."""
+Rule = AdaStarConfig | AdamWConfig
+ADASTAR_DECAY, ADAMW_DECAY = 3.16e-4, 0.1
 
 
 @config
@@ -31,49 +29,50 @@ class OptimizerConfig:
     """The rule, its rate over time, and the decay."""
 
     schedule: ScheduleConfig
-    rule: AdamWConfig = AdamWConfig()
-    weight_decay: float = 0.1
-    """Decoupled; follows the schedule. Applies to matrices, not to norm scales."""
+    rule: Annotated[Rule, pydantic.Field(discriminator="name")] = AdaStarConfig()
+    weight_decay: float | None = None
+    """Decoupled, and following the schedule. AdaStar: times the rate's fraction of its peak (none: the report's
+    3.16e-4). AdamW: times the rate (none: 0.1)."""
 
 
 class Rates(NamedTuple):
     """What one update multiplies with."""
 
     learning: np.float32 | Float[Array, ""]
-    """Of the rule's direction."""
+    """The rule's direction."""
     decay: np.float32 | Float[Array, ""]
-    """Of the parameters themselves."""
+    """The parameters themselves."""
 
 
 def rates_of_stage(config: OptimizerConfig, num_steps: int) -> list[Rates]:
     """The rates of every update of a stage, in order."""
     learning = rates_of_updates(config.schedule, num_steps)
-    return [Rates(rate, rate * np.float32(config.weight_decay)) for rate in learning]
+    if isinstance(config.rule, AdaStarConfig):
+        decay = ADASTAR_DECAY if config.weight_decay is None else config.weight_decay
+        decay /= config.schedule.peak_rate
+    else:
+        decay = ADAMW_DECAY if config.weight_decay is None else config.weight_decay
+    return [Rates(rate, rate * np.float32(decay)) for rate in learning]
 
 
-def build_optimizer(rule: AdamWConfig) -> optax.GradientTransformationExtraArgs:
-    """The rule as an Optax transformation, whose update wants `rates: Rates` as well."""
-    direction = optax.chain(
-        optax.clip_by_global_norm(rule.max_gradient_norm),
-        optax.scale_by_adam(b1=rule.momentum_decay, b2=rule.second_moment_decay),
-    )
+def build_optimizer(rule: Rule) -> optax.GradientTransformationExtraArgs:
+    """Clip, the rule, and both rates; or, over the rule's limit, nothing at all. The update wants `rates: Rates`."""
+    direction = scale_by_adastar(rule) if isinstance(rule, AdaStarConfig) else scale_by_adamw(rule)
 
     def update(gradients: PyTree, state: PyTree, params: PyTree, *, rates: Rates) -> tuple[PyTree, PyTree]:
-        # Optax multiplies its integer step counts with floats, which our own code is not allowed to.
-        with jax.numpy_dtype_promotion("standard"):
-            directions, state = direction.update(gradients, state, params)
+        norm = optax.tree.norm(gradients)
+        clip = rule.max_gradient_norm / jnp.maximum(norm, rule.max_gradient_norm)
+        directions, new_state = direction.update(jax.tree.map(lambda g: g * clip, gradients), state, params)
 
-        def combine(direction: PyTree, param: PyTree, is_decayed: bool) -> PyTree:
+        def combine(direction: Array, param: Array, is_norm: bool) -> Array:
             step = rates.learning * direction
-            return -(step + rates.decay * param) if is_decayed else -step
+            return -(step + rates.decay * param) if rule.decays_norm_scales or not is_norm else -step
 
-        return jax.tree.map(combine, directions, params, _is_decayed(params)), state
+        updates = jax.tree.map(combine, directions, params, is_norm_scale(params))
+        if rule.drop_gradient_norm is None:
+            return updates, new_state
+        is_dropped = ~(norm <= rule.drop_gradient_norm)  # so written, a norm that is not a number is dropped too
+        updates = jax.tree.map(lambda step: jnp.where(is_dropped, 0.0, step), updates)
+        return updates, jax.tree.map(lambda new, old: jnp.where(is_dropped, old, new), new_state, state)
 
     return optax.GradientTransformationExtraArgs(direction.init, update)
-
-
-def _is_decayed(params: PyTree) -> PyTree:
-    def is_norm(node: object) -> bool:
-        return isinstance(node, RMSNorm)
-
-    return jax.tree.map(lambda node: jax.tree.map(lambda leaf: not is_norm(node), node), params, is_leaf=is_norm)

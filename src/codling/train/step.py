@@ -15,7 +15,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from codling.train.loss import LossSums
-from codling.train.optimizer import AdamWConfig, Rates, build_optimizer
+from codling.train.optimizer import Rates, Rule, build_optimizer
 from codling.train.sharding import DATA_AXIS
 from codling.train.state import TrainState
 
@@ -41,7 +41,7 @@ Step = Callable[[TrainState[P], PyTree, PyTree, Rates, PRNGKeyArray], tuple[Trai
 
 
 @lru_cache
-def build_step(loss_fn: LossFunction[P], rule: AdamWConfig, mesh: Mesh) -> Step[P]:
+def build_step(loss_fn: LossFunction[P], rule: Rule, mesh: Mesh) -> Step[P]:
     """Compile-ready step: (state, frozen, batch, rates, key) -> (state, metrics). The state passed in is used up.
 
     The same arguments give the same step: stages that differ in rates only do not compile again.

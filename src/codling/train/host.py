@@ -1,4 +1,4 @@
-"""Memory of the host, kept from step to step.
+"""How a process sets itself up to compute on its host: every core a device, and memory kept from step to step.
 
 XLA asks the C library for a step's working memory (hundreds of megabytes) anew at each step and gives it back at its
 end. glibc passes such requests on to the kernel, which hands out empty pages one by one, a fault each: a fifth of a
@@ -6,10 +6,27 @@ training step of the quickstart (`bench/results/LOG.md`).
 """
 
 import ctypes
+import os
 
 # <malloc.h> of glibc.
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 _NEVER = -1
+
+
+def prepare_host() -> None:
+    """Set this process up to train. To be called once, before JAX starts."""
+    keep_freed_memory()
+    use_all_cores()
+
+
+def use_all_cores() -> None:
+    """Ask JAX for one device a core, as `codling.train.sharding` explains, unless the user asked for something.
+
+    A power of two, so that it divides batches. By the environment, because JAX must not start for `--help`.
+    """
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(1 << (cores.bit_length() - 1)))
 
 
 def keep_freed_memory() -> bool:

@@ -7,7 +7,7 @@ import pytest
 # In a process of its own: what this changes cannot be taken back. Prints the page faults of a second request.
 SCRIPT = """
 import ctypes, resource, sys, threading
-from codling.train.host_memory import keep_freed_memory
+from codling.train.host import keep_freed_memory
 
 assert sys.argv[1] == "no" or keep_freed_memory()
 faults = []
