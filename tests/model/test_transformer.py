@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from codling.model.execution import ComputeConfig, Execution
 from codling.model.kv_cache import KVCache, empty_cache
 from codling.model.transformer import Transformer
 
@@ -28,7 +29,7 @@ def run(
     unroll: bool = False,
 ) -> jax.Array:
     arrays = (jnp.asarray(array) for array in (tokens, positions, segment_ids))
-    return model(*arrays, rope_theta=theta, unroll=unroll)
+    return model(*arrays, rope_theta=theta, execution=Execution(ComputeConfig(unroll_layers=unroll)))
 
 
 @eqx.filter_jit

@@ -12,6 +12,7 @@ import pytest
 
 from codling.artifact.workspace import Progress, SilentReporter, Workspace
 from codling.errors import UserError
+from codling.model.execution import Execution
 from codling.train.checkpoint import Checkpoints
 from codling.train.loop import LoopConfig, StepRecord, train
 from codling.train.loss import LossSums
@@ -68,7 +69,7 @@ class NotingReporter(SilentReporter):
         self.shown.append((done, set(figures)))
 
 
-def noisy_loss(params: Any, frozen: Any, rows: Rows, key: jax.Array) -> LossSums:
+def noisy_loss(params: Any, frozen: Any, rows: Rows, key: jax.Array, execution: Execution) -> LossSums:
     noise = jax.random.normal(key, rows.tokens.shape)
     errors = jnp.square(rows.tokens * params["weight"][None] * frozen - 1.0 + 0.1 * noise)
     return LossSums(jnp.sum(errors), jnp.asarray(errors.size, jnp.float32), {"error": jnp.sum(errors)})

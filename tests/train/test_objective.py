@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from codling.data.loader import Batch
+from codling.model.execution import ComputeConfig, ComputeType, Execution, Remat
 from codling.model.transformer import Transformer
-from codling.train import objective as module
 from codling.train.objective import distilled, last_hidden, matched, next_token
 
 TOLERANCE = 1e-4
@@ -27,7 +27,7 @@ def log_probs(tiny_model: Transformer, teacher: Transformer, batch: Batch) -> di
 
     @eqx.filter_jit
     def run(model: Transformer) -> jax.Array:
-        return jax.nn.log_softmax(model.logits(last_hidden(model, batch)))
+        return jax.nn.log_softmax(model.logits(last_hidden(model, batch)).reshape(-1, model.config.vocab_size))
 
     return {"model": np.asarray(run(tiny_model)), "teacher": np.asarray(run(teacher))}
 
@@ -72,10 +72,29 @@ def test_the_teacher_learns_nothing(tiny_model: Transformer, teacher: Transforme
     assert not any(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(to_teacher))
 
 
-def test_unrolled_or_scanned_the_objective_is_the_same(
-    tiny_model: Transformer, batch: Batch, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("remat", Remat)
+def test_scanned_unrolled_or_computed_again_the_gradient_is_the_same(
+    tiny_model: Transformer, batch: Batch, remat: Remat
 ) -> None:
-    unrolled = eqx.filter_jit(next_token)(tiny_model, batch)
-    monkeypatch.setattr(module, "_is_unrolling_faster", lambda model: False)
-    scanned = jax.jit(lambda model: next_token(model, batch))(tiny_model)
-    assert float(scanned.value) == pytest.approx(float(unrolled.value), rel=1e-5)
+    def gradient(compute: ComputeConfig) -> Any:
+        loss = jax.grad(lambda model: next_token(model, batch, Execution(compute)).value)
+        return jax.jit(loss)(tiny_model)
+
+    expected = gradient(ComputeConfig(unroll_layers=True))
+    for left, right in zip(
+        *map(jax.tree.leaves, (gradient(ComputeConfig(unroll_layers=False, remat=remat)), expected)), strict=True
+    ):
+        np.testing.assert_allclose(left, right, rtol=1e-3, atol=1e-4)
+
+
+def test_in_half_precision_the_loss_is_near_and_parameters_keep_their_type(
+    tiny_model: Transformer, batch: Batch
+) -> None:
+    half = Execution(ComputeConfig(dtype=ComputeType.BFLOAT16))
+    run = jax.jit(jax.value_and_grad(lambda model: next_token(model, batch, half).value))
+    value, gradient = run(tiny_model)
+    exact = jax.jit(lambda model: next_token(model, batch).value)(tiny_model)
+    assert value.dtype == jnp.float32
+    assert float(value) == pytest.approx(float(exact), rel=0.01)
+    assert float(value) != float(exact)
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype("float32")}

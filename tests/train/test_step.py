@@ -5,15 +5,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 
 from codling.data.loader import Batch
+from codling.model.execution import ComputeConfig, Execution
 from codling.model.transformer import Transformer
 from codling.train.adamw import AdamWConfig
 from codling.train.loss import LossSums
 from codling.train.objective import next_token
 from codling.train.optimizer import Rates, build_optimizer
-from codling.train.sharding import DATA_AXIS, replicate, split_rows
+from codling.train.sharding import MeshConfig, build_mesh, place_rows, replicate
 from codling.train.state import TrainState, init_state
 from codling.train.step import StepMetrics, build_step
 
@@ -42,14 +43,14 @@ ROWS = Rows(
 PARAMS = {"weight": np.array([0.3, -0.2, 0.1], np.float32)}
 
 
-def squared_error(params: Params, frozen: Any, rows: Rows, key: jax.Array) -> LossSums:
+def squared_error(params: Params, frozen: Any, rows: Rows, key: jax.Array, execution: Execution) -> LossSums:
     errors = jnp.square(rows.inputs @ params["weight"] + frozen - rows.targets)
     noise = jax.random.uniform(key) * jnp.sum(rows.weights)
     return LossSums(jnp.sum(errors * rows.weights), jnp.sum(rows.weights), {"noise": noise})
 
 
 def make_mesh(num_devices: int) -> Mesh:
-    return jax.make_mesh((num_devices,), (DATA_AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:num_devices])
+    return build_mesh(MeshConfig(data=num_devices), jax.devices()[:num_devices])
 
 
 def run(
@@ -57,9 +58,9 @@ def run(
 ) -> tuple[TrainState[Any], list[StepMetrics]]:
     mesh, collected = make_mesh(num_devices), []
     state = replicate(init_state(jax.tree.map(jnp.array, params), build_optimizer(RULE)), mesh)
-    step = build_step(loss_fn, RULE, mesh)
+    step = build_step(loss_fn, RULE, mesh, ComputeConfig())
     for batch in batches:
-        state, metrics = step(state, replicate(frozen, mesh), split_rows(batch, mesh), RATES, KEY)
+        state, metrics = step(state, replicate(frozen, mesh), place_rows(batch, mesh), RATES, KEY)
         collected.append(metrics)
     return state, collected
 
@@ -77,8 +78,8 @@ def test_two_devices_make_the_step_of_one_though_their_weights_are_uneven() -> N
 
 
 def test_two_devices_make_the_step_of_one_with_the_real_model_and_loss(tiny_model: Transformer, batch: Batch) -> None:
-    def loss_fn(params: Transformer, frozen: None, rows: Batch, key: jax.Array) -> LossSums:
-        return next_token(params, rows)
+    def loss_fn(params: Transformer, frozen: None, rows: Batch, key: jax.Array, execution: Execution) -> LossSums:
+        return next_token(params, rows, execution)
 
     one, metrics_of_one = run(loss_fn, tiny_model, None, [batch], num_devices=1)
     two, metrics_of_two = run(loss_fn, tiny_model, None, [batch])
@@ -121,10 +122,10 @@ def test_a_loss_that_is_not_finite_changes_nothing(place: str, value: float) -> 
 
 def test_stages_that_differ_in_their_rates_share_one_compiled_step() -> None:
     mesh = make_mesh(1)
-    step = build_step(squared_error, AdamWConfig(), mesh)
-    assert step is build_step(squared_error, AdamWConfig(), mesh)
+    step = build_step(squared_error, AdamWConfig(), mesh, ComputeConfig())
+    assert step is build_step(squared_error, AdamWConfig(), mesh, ComputeConfig())
     for rate in (0.1, 0.2):
         state = replicate(init_state(jax.tree.map(jnp.array, PARAMS), build_optimizer(RULE)), mesh)
         rates = Rates(np.float32(rate), np.float32(0))
-        step(state, replicate(np.float32(0), mesh), split_rows(ROWS, mesh), rates, KEY)
+        step(state, replicate(np.float32(0), mesh), place_rows(ROWS, mesh), rates, KEY)
     assert step._cache_size() == 1  # type: ignore[attr-defined]

@@ -52,18 +52,19 @@ def build_ours() -> TrainOneStep:
     import jax
 
     from codling.data.loader import Batch
+    from codling.model.execution import ComputeConfig, Execution
     from codling.model.init import init_transformer
     from codling.model.transformer import Transformer
     from codling.train.adamw import AdamWConfig
     from codling.train.loss import LossSums
     from codling.train.objective import next_token
     from codling.train.optimizer import Rates, build_optimizer
-    from codling.train.sharding import data_mesh, replicate, split_rows
+    from codling.train.sharding import data_mesh, place_rows, replicate
     from codling.train.state import init_state
     from codling.train.step import build_step
 
-    def loss_fn(params: Transformer, frozen: None, batch: Batch, key: jax.Array) -> LossSums:
-        return next_token(params, batch)
+    def loss_fn(params: Transformer, frozen: None, batch: Batch, key: jax.Array, execution: Execution) -> LossSums:
+        return next_token(params, batch, execution)
 
     rule = AdamWConfig(
         momentum_decay=MOMENTUM_DECAY,
@@ -74,7 +75,7 @@ def build_ours() -> TrainOneStep:
     mesh = data_mesh(BATCH_SIZE_ROWS)
     model = eqx.filter_jit(init_transformer)(MODEL, jax.random.key(0))
     state = replicate(init_state(model, build_optimizer(rule)), mesh)
-    step = build_step(loss_fn, rule, mesh)
+    step = build_step(loss_fn, rule, mesh, ComputeConfig())
     key = jax.random.key(1)
 
     def train_one_step(tokens: np.ndarray) -> float:
@@ -82,7 +83,7 @@ def build_ours() -> TrainOneStep:
         ones = np.ones(tokens[:, 1:].shape, np.int32)
         positions = np.cumsum(ones, axis=1, dtype=np.int32) - 1
         batch = Batch(tokens[:, :-1], tokens[:, 1:], ones.astype(np.float32), ones, positions)
-        state, metrics = step(state, None, split_rows(batch, mesh), rates, key)
+        state, metrics = step(state, None, place_rows(batch, mesh), rates, key)
         return float(metrics.loss)
 
     return train_one_step

@@ -40,6 +40,8 @@ def attend_masked(
     keys: Float[Array, "B S K H"],
     values: Float[Array, "B S K H"],
     mask: Bool[Array, "B T S"],
+    *,
+    is_scaled: bool = False,
 ) -> Float[Array, "B T N H"]:
     """softmax(Q K^T / sqrt(H)) V where the mask is true; each key/value head serves N / K query heads.
 
@@ -49,7 +51,7 @@ def attend_masked(
     """
     batch, length, _, head_dim = queries.shape
     grouped = queries.reshape(batch, length, keys.shape[2], -1, head_dim)
-    scores = jnp.einsum("btkgh,bskh->bkgts", grouped * (1.0 / math.sqrt(head_dim)), keys)
+    scores = jnp.einsum("btkgh,bskh->bkgts", grouped * (1.0 if is_scaled else 1.0 / math.sqrt(head_dim)), keys)
     scores = jnp.where(mask[:, None, None], scores.astype(jnp.float32), np.finfo(np.float32).min)
     weights = jax.nn.softmax(scores, axis=-1).astype(queries.dtype)
     return jnp.einsum("bkgts,bskh->btkgh", weights, values).reshape(queries.shape)

@@ -7,7 +7,11 @@ the model never asks which kind it holds.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
+
+PROJECTION = "projection"
+"""What rematerialization calls a linear layer's output."""
 
 
 class Linear(eqx.Module):
@@ -17,7 +21,8 @@ class Linear(eqx.Module):
 
     def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
         """Apply the layer to the last axis of x."""
-        return multiply(x, self.weight.astype(x.dtype))
+        y: Array = checkpoint_name(multiply(x, self.weight.astype(x.dtype)), PROJECTION)  # type: ignore[no-untyped-call]
+        return y
 
 
 @jax.custom_vjp

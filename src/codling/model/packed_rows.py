@@ -1,106 +1,73 @@
-"""Attention over complete rows of packed documents, as training sees them.
-
-A row is worked through in blocks of queries, and a block is multiplied only with the keys before its end: half the
-work of the full square on long rows, and no more than one block of scores alive in each program. The backward pass
-computes a block's weights again from its scores and the normalizer that the forward pass kept (arXiv 2205.14135):
-cheaper on a CPU than writing all weights to memory and reading them back. Rows and key/value heads are taken one
-after the other, so that a head's operands stay in a processor's cache: 2 to 3 times as fast as one large batched
-product (`bench/results/LOG.md`).
-"""
+"""Attention over complete rows of packed documents, as training sees them: what a token sees, and what computes it."""
 
 import math
-from collections.abc import Iterator
-from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from codling.model.attention import Context
+from codling.model.attention_blocks import attend_in_blocks
+from codling.model.attention_chunks import attend_in_chunks
+from codling.model.attention_fused import attend_cudnn, attend_splash
+from codling.model.execution import PLAIN, AttentionKernel, Execution
+from codling.model.partition import SEQUENCE
 
-BLOCK_LENGTH_TOKENS = 64
-MAX_BLOCKS = 8
-"""Longer rows have longer blocks: the blocks are written out one by one, and each costs time to compile."""
+KERNELS = {
+    AttentionKernel.BLOCKS: attend_in_blocks,
+    AttentionKernel.CUDNN: attend_cudnn,
+    AttentionKernel.SPLASH: attend_splash,
+}
 
 
 class PackedRows(Context):
     """A token sees itself and the earlier tokens of its own segment (document)."""
 
     segment_ids: Int[Array, "B T"]
+    execution: Execution = eqx.field(static=True, default=PLAIN)
 
     def attend(
         self, queries: Float[Array, "B T N H"], keys: Float[Array, "B T K H"], values: Float[Array, "B T K H"]
     ) -> tuple[Float[Array, "B T N H"], "PackedRows"]:
         """Attend within the rows; nothing is remembered, as the rows are complete."""
-        batch, length, num_queries, head_dim = queries.shape
-        num_kv, served = keys.shape[2], num_queries // keys.shape[2]
-        split = (queries * (1.0 / math.sqrt(head_dim))).reshape(batch, length, num_kv, served, head_dim)
-        by_head = (
-            split.transpose(0, 2, 3, 1, 4).reshape(batch * num_kv, served, length, head_dim),
-            keys.transpose(0, 2, 1, 3).reshape(batch * num_kv, length, head_dim),
-            values.transpose(0, 2, 1, 3).reshape(batch * num_kv, length, head_dim),
-            jnp.repeat(self.segment_ids, num_kv, axis=0),
+        queries = queries * (1.0 / math.sqrt(queries.shape[-1]))
+        kernel = KERNELS[_chosen(self.execution)]
+        partition = self.execution.partition
+        if partition is None:
+            return kernel(queries, keys, values, self.segment_ids), self
+        num_sequence_parts = partition.num_parts("tokens")
+
+        def of_device(queries: Array, keys: Array, values: Array, segments: Array, all_segments: Array) -> Array:
+            if num_sequence_parts == 1:
+                return kernel(queries, keys, values, segments)
+            start = jax.lax.axis_index(SEQUENCE) * queries.shape[1]
+            return attend_in_chunks(queries, keys, values, segments, all_segments, start)
+
+        # Context parallelism: a device keeps its queries, and sees the keys and values of whole rows.
+        sharded = jax.shard_map(
+            of_device,
+            mesh=partition.mesh,
+            in_specs=(
+                partition.spec("rows", "tokens", "heads", None),
+                partition.spec("rows", None, "kv_heads", None),
+                partition.spec("rows", None, "kv_heads", None),
+                partition.spec("rows", "tokens"),
+                partition.spec("rows", None),
+            ),
+            out_specs=partition.spec("rows", "tokens", "heads", None),
+            check_vma=False,  # the custom gradient of the blocks has not the annotations that the check wants
         )
-        attended = jax.lax.map(lambda head: _attend_head(*head), by_head)
-        attended = attended.reshape(batch, num_kv, served, length, head_dim)
-        return attended.transpose(0, 3, 1, 2, 4).reshape(queries.shape), self
+        attended: Array = sharded(queries, keys, values, self.segment_ids, self.segment_ids)
+        return attended, self
 
 
-@jax.custom_vjp
-def _attend_head(
-    queries: Float[Array, "G T H"],
-    keys: Float[Array, "T H"],
-    values: Float[Array, "T H"],
-    segment_ids: Int[Array, " T"],
-) -> Float[Array, "G T H"]:
-    """One key/value head of one row and the G query heads that it serves; the queries are scaled already."""
-    return _forward(queries, keys, values, segment_ids)[0]
-
-
-def _forward(queries: Array, keys: Array, values: Array, segment_ids: Array) -> tuple[Array, Any]:
-    attended, normalizers = [], []
-    for start, end in _blocks(keys.shape[0]):
-        scores = _scores(queries, keys, segment_ids, start, end)
-        peak = jnp.max(scores, axis=-1, keepdims=True)
-        weights = jnp.exp(scores - peak)
-        total = jnp.sum(weights, axis=-1, keepdims=True)
-        summed = jnp.einsum("gts,sh->gth", weights.astype(values.dtype), values[:end])
-        attended.append(summed / total.astype(values.dtype))
-        normalizers.append(peak + jnp.log(total))
-    result, normalizer = jnp.concatenate(attended, axis=1), jnp.concatenate(normalizers, axis=1)
-    return result, (queries, keys, values, segment_ids, result, normalizer)
-
-
-def _backward(saved: Any, gradient: Array) -> tuple[Array, Array, Array, None]:
-    queries, keys, values, segment_ids, attended, normalizer = saved
-    # What the softmax takes off the gradient of each query's weights: their mean under the weights.
-    means = jnp.sum((attended * gradient).astype(jnp.float32), axis=-1, keepdims=True)
-    query_gradients, key_gradient, value_gradient = [], jnp.zeros_like(keys), jnp.zeros_like(values)
-    for start, end in _blocks(keys.shape[0]):
-        own = slice(start, end)
-        weights = jnp.exp(_scores(queries, keys, segment_ids, start, end) - normalizer[:, own])
-        weight_gradient = jnp.einsum("gth,sh->gts", gradient[:, own], values[:end])
-        score_gradient = weights * (weight_gradient.astype(jnp.float32) - means[:, own])
-        weights, score_gradient = weights.astype(keys.dtype), score_gradient.astype(keys.dtype)
-        query_gradients.append(jnp.einsum("gts,sh->gth", score_gradient, keys[:end]))
-        key_gradient = key_gradient.at[:end].add(jnp.einsum("gts,gth->sh", score_gradient, queries[:, own]))
-        value_gradient = value_gradient.at[:end].add(jnp.einsum("gts,gth->sh", weights, gradient[:, own]))
-    return jnp.concatenate(query_gradients, axis=1), key_gradient, value_gradient, None
-
-
-_attend_head.defvjp(_forward, _backward)
-
-
-def _blocks(length: int) -> Iterator[tuple[int, int]]:
-    block_length = max(BLOCK_LENGTH_TOKENS, -(-length // MAX_BLOCKS))
-    for start in range(0, length, block_length):
-        yield start, min(start + block_length, length)
-
-
-def _scores(queries: Array, keys: Array, segment_ids: Array, start: int, end: int) -> Float[Array, "G T S"]:
-    """Scores of the block's queries against all keys up to its end, in float32, masked."""
-    causal = jnp.arange(start, end)[:, None] >= jnp.arange(end)[None, :]
-    same_segment = segment_ids[start:end, None] == segment_ids[None, :end]
-    scores = jnp.einsum("gth,sh->gts", queries[:, start:end], keys[:end]).astype(jnp.float32)
-    return jnp.where((causal & same_segment)[None], scores, np.finfo(np.float32).min)
+def _chosen(execution: Execution) -> AttentionKernel:
+    chosen = execution.compute.attention
+    if chosen is not AttentionKernel.AUTO:
+        return chosen
+    platform = jax.default_backend() if execution.partition is None else execution.partition.platform
+    if platform == "tpu":
+        return AttentionKernel.SPLASH
+    is_half = execution.dtype == jnp.bfloat16
+    return AttentionKernel.CUDNN if platform == "gpu" and is_half else AttentionKernel.BLOCKS

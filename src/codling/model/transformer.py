@@ -6,6 +6,9 @@ or unrolled into one straight program, which a CPU runs about a quarter faster a
 compilation.
 """
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,10 +16,17 @@ from jaxtyping import Array, Float, Int
 
 from codling.model.block import Block
 from codling.model.config import ModelConfig
+from codling.model.execution import PLAIN, Execution, Remat
 from codling.model.kv_cache import KVCache
+from codling.model.linear import PROJECTION
 from codling.model.norm import RMSNorm
 from codling.model.packed_rows import PackedRows
 from codling.model.rope import rotary
+
+MAX_UNROLLED_LAYERS = 12
+
+T = TypeVar("T")
+Layer = Callable[[Array, Any], tuple[Array, None]]
 
 
 class Transformer(eqx.Module):
@@ -34,17 +44,20 @@ class Transformer(eqx.Module):
         segment_ids: Int[Array, "B T"],
         *,
         rope_theta: float,
-        unroll: bool = False,
+        execution: Execution = PLAIN,
     ) -> Float[Array, "B T D"]:
         """Run complete rows, in which a token sees the earlier tokens of its own segment."""
         angles = rotary(positions, self.config.head_dim, rope_theta)
-        rows = PackedRows(segment_ids)
+        rows = PackedRows(segment_ids, execution)
+        # Cast before they are gathered from the mesh, so that half the bytes travel.
+        embedding, blocks = _cast((self.embedding, self.blocks), execution.dtype)
 
         def layer(x: Array, block: Block) -> tuple[Array, None]:
-            return block(x, angles, rows)[0], None
+            return _between_layers(block(x, angles, rows)[0], execution), None
 
-        num_unrolled = self.config.num_layers if unroll else 1
-        x, _ = jax.lax.scan(layer, self.embedding[tokens], self.blocks, unroll=num_unrolled)
+        x = _between_layers(embedding[tokens], execution)
+        unroll = self.config.num_layers if _is_unrolled(self.config, execution) else 1
+        x, _ = jax.lax.scan(_remember(layer, execution.compute.remat), x, blocks, unroll=unroll)
         return self.final_norm(x)
 
     def extend(
@@ -64,3 +77,32 @@ class Transformer(eqx.Module):
     def logits(self, hidden: Float[Array, "*B D"]) -> Float[Array, "*B V"]:
         """Scores of every vocabulary entry. A loss over many tokens uses `train.loss`, in chunks."""
         return jnp.einsum("...d,vd->...v", hidden, self.embedding.astype(hidden.dtype))
+
+
+def _cast(tree: T, dtype: jnp.dtype) -> T:
+    def cast(leaf: Array) -> Array:
+        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    casted: T = jax.tree.map(cast, tree)
+    return casted
+
+
+def _between_layers(x: Float[Array, "B T D"], execution: Execution) -> Float[Array, "B T D"]:
+    """The residual stream, as it is split over the mesh."""
+    partition = execution.partition
+    return x if partition is None else partition.constrain(x, "rows", "tokens_between_layers", None)
+
+
+def _remember(layer: Layer, remat: Remat) -> Layer:
+    """The layer with the activations dropped that the backward pass is to compute again."""
+    if remat is Remat.NOTHING:
+        return layer
+    kept = jax.checkpoint_policies.save_only_these_names(PROJECTION) if remat is Remat.ATTENTION else None
+    return jax.checkpoint(layer, policy=kept)
+
+
+def _is_unrolled(config: ModelConfig, execution: Execution) -> bool:
+    if execution.compute.unroll_layers is not None:
+        return execution.compute.unroll_layers
+    # Measured on two cores: a straight program runs faster; with many layers its compilation costs more than that.
+    return jax.default_backend() == "cpu" and config.num_layers <= MAX_UNROLLED_LAYERS

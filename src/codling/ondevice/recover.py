@@ -21,11 +21,13 @@ from codling.data.loader import Batch, build_loader
 from codling.data.mixture import MixtureWeights
 from codling.data.prepare import open_corpus
 from codling.evaluate.heldout import heldout_figures
+from codling.model.execution import Execution
 from codling.model.transformer import Transformer
 from codling.train.loop import LoopConfig, train
 from codling.train.loss import LossSums
 from codling.train.objective import matched
 from codling.train.seed import seed_from
+from codling.train.sharding import gather
 
 
 @config
@@ -63,7 +65,7 @@ def run_recover(config: RecoverConfig, inputs: Inputs, out: Workspace, key: PRNG
     with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows) as loader:
         for record in train(config.loop, _loss, adapter, (frozen_base, teacher), loader, out, key):
             adapter = record.params
-    adapter = jax.device_put(adapter, jax.devices()[0])
+    adapter = gather(adapter)
     directory = out.path / "adapter"
     save_adapter(directory, eqx.combine(adapter, frozen_base), base_path)
     # Measured as users run it: read back from its 16-bit file.
@@ -79,9 +81,11 @@ def run_recover(config: RecoverConfig, inputs: Inputs, out: Workspace, key: PRNG
     }
 
 
-def _loss(adapter: Transformer, frozen: tuple[Transformer, Transformer], batch: Batch, key: PRNGKeyArray) -> LossSums:
+def _loss(
+    adapter: Transformer, frozen: tuple[Transformer, Transformer], batch: Batch, key: PRNGKeyArray, execution: Execution
+) -> LossSums:
     base, teacher = frozen
-    return matched(eqx.combine(adapter, base), teacher, batch)
+    return matched(eqx.combine(adapter, base), teacher, batch, execution)
 
 
 def _mean(figures: dict[str, Any]) -> float:

@@ -7,7 +7,6 @@ the mixture, so that the model does not forget how to go on with plain text.
 from functools import partial
 from typing import Any
 
-import jax
 from jaxtyping import PRNGKeyArray
 
 from codling.artifact.model_files import load_model, save_model
@@ -22,6 +21,7 @@ from codling.evaluate.heldout import heldout_figures
 from codling.pretrain.text_stage import next_token_loss
 from codling.train.loop import LoopConfig, train
 from codling.train.seed import seed_from
+from codling.train.sharding import gather
 
 
 @config
@@ -59,7 +59,7 @@ def run_sft(config: SftConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray
     with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows) as loader:
         for record in train(config.loop, next_token_loss, model, None, loader, out, key):
             model = record.params
-    model = jax.device_put(model, jax.devices()[0])
+    model = gather(model)
     save_model(out.path, model, tokenizer_sha256=corpus.tokenizer.sha256)
     num_tokens = config.loop.num_steps * config.loop.batch_size_rows * length
     return {"num_tokens": num_tokens, "heldout_before": before, "heldout_after": measure(model)}

@@ -13,6 +13,7 @@ from codling.artifact.workspace import Workspace
 from codling.config import config
 from codling.data.loader import Batch
 from codling.errors import UserError
+from codling.model.execution import Execution
 from codling.model.transformer import Transformer
 from codling.pretrain.text_stage import TextStageConfig, train_on_text
 from codling.train.loss import LossSums
@@ -33,8 +34,10 @@ def run_distill(config: DistillConfig, inputs: Inputs, out: Workspace, key: PRNG
     if tokenizer_of(inputs["model"].path) != tokenizer_of(inputs["teacher"].path):
         raise UserError(f"{out.name}: teacher and student have different tokenizers; train both with one")
 
-    def loss_fn(model: Transformer, teacher: Transformer, batch: Batch, key: PRNGKeyArray) -> LossSums:
-        return distilled(model, teacher, batch, teacher_weight=config.teacher_weight)
+    def loss_fn(
+        model: Transformer, teacher: Transformer, batch: Batch, key: PRNGKeyArray, execution: Execution
+    ) -> LossSums:
+        return distilled(model, teacher, batch, execution, teacher_weight=config.teacher_weight)
 
     teacher = load_model(inputs["teacher"].path)
     return train_on_text(

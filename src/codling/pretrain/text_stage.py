@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-import jax
 from jaxtyping import PRNGKeyArray, PyTree
 
 from codling.artifact.model_files import save_model
@@ -14,10 +13,12 @@ from codling.data.loader import Batch, build_loader
 from codling.data.mixture import MixtureWeights
 from codling.data.prepare import open_corpus
 from codling.evaluate.heldout import heldout_figures
+from codling.model.execution import Execution
 from codling.model.transformer import Transformer
 from codling.train.loop import LoopConfig, train
 from codling.train.loss import LossSums
 from codling.train.objective import next_token
+from codling.train.sharding import gather
 
 
 @config
@@ -40,9 +41,11 @@ class TextStageConfig:
         return self.loop.num_steps * self.loop.batch_size_rows * self.sequence_length_tokens
 
 
-def next_token_loss(model: Transformer, frozen: PyTree, batch: Batch, key: PRNGKeyArray) -> LossSums:
+def next_token_loss(
+    model: Transformer, frozen: PyTree, batch: Batch, key: PRNGKeyArray, execution: Execution
+) -> LossSums:
     """The plain objective: every parameter trains, nothing is frozen."""
-    return next_token(model, batch)
+    return next_token(model, batch, execution)
 
 
 def train_on_text(
@@ -66,7 +69,7 @@ def train_on_text(
     with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows) as loader:
         for record in train(config.loop, loss_fn, model, frozen, loader, out, key):
             model = record.params
-    model = jax.device_put(model, jax.devices()[0])
+    model = gather(model)
     save_model(out.path, model, tokenizer_sha256=corpus.tokenizer.sha256)
     return {
         "num_tokens": config.num_tokens,

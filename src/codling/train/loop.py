@@ -15,10 +15,11 @@ from jaxtyping import PRNGKeyArray, PyTree
 from codling.artifact.workspace import Workspace
 from codling.config import config
 from codling.errors import UserError
+from codling.model.execution import ComputeConfig
 from codling.train.checkpoint import Checkpoints
 from codling.train.metrics import MetricsWriter
 from codling.train.optimizer import OptimizerConfig, build_optimizer, rates_of_stage
-from codling.train.sharding import data_mesh, replicate, split_rows
+from codling.train.sharding import MeshConfig, build_mesh, data_mesh, place, place_rows
 from codling.train.state import init_state
 from codling.train.step import LossFunction, build_step
 
@@ -33,6 +34,9 @@ class LoopConfig:
     batch_size_rows: int
     """Sequences per step, over all devices."""
     optimizer: OptimizerConfig
+    compute: ComputeConfig = ComputeConfig()
+    mesh: MeshConfig | None = None
+    """Layout of the devices; none: rows split over all local devices, or as many as divide the batch."""
     save_every_steps: int = 100
     """A killed stage loses at most this many steps."""
     log_every_steps: int = 5
@@ -72,12 +76,12 @@ def train(
 
     Errors: `UserError` when loss or gradient is not finite; the newest checkpoint is kept.
     """
-    mesh = data_mesh(config.batch_size_rows)
+    mesh = data_mesh(config.batch_size_rows) if config.mesh is None else build_mesh(config.mesh)
     rates = rates_of_stage(config.optimizer, config.num_steps)
     # Every buffer of the state is given up at each step, so it must be no one else's.
-    state = replicate(init_state(_copy(params), build_optimizer(config.optimizer.rule)), mesh)
-    frozen = replicate(frozen, mesh)
-    step_fn = build_step(loss_fn, config.optimizer.rule, mesh)
+    state = place(init_state(_copy(params), build_optimizer(config.optimizer.rule)), mesh)
+    frozen = place(frozen, mesh)
+    step_fn = build_step(loss_fn, config.optimizer.rule, mesh, config.compute)
     checkpoints = Checkpoints(workspace.path / "checkpoints")
     restored = checkpoints.restore(state)
     if restored is not None:
@@ -92,7 +96,7 @@ def train(
         num_tokens, since = 0.0, time.perf_counter()
         for step in range(first_step + 1, config.num_steps + 1):
             batch = next(loader)
-            state, metrics = step_fn(state, frozen, split_rows(batch, mesh), rates[step - 1], key)
+            state, metrics = step_fn(state, frozen, place_rows(batch, mesh), rates[step - 1], key)
             if not metrics.is_finite:
                 raise UserError(
                     f"{workspace.name}: loss or gradient is not finite at step {step} "

@@ -156,7 +156,8 @@ def _forward(
 
 
 def _backward(token_loss: TokenLoss, gradients: tuple[Array, Array], cotangent: LossSums) -> tuple[Any, ...]:
-    return gradients[0] * cotangent.value, gradients[1] * cotangent.value, None, None, None
+    of_hidden, of_embedding = (gradient * cotangent.value.astype(gradient.dtype) for gradient in gradients)
+    return of_hidden, of_embedding, None, None, None
 
 
 head_loss.defvjp(_forward, _backward)

@@ -1,13 +1,15 @@
 """What the stages minimize: a batch, a model, perhaps a teacher, in; loss sums out."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from codling.data.loader import Batch
+from codling.model.execution import PLAIN, Execution
+from codling.model.partition import DATA, FSDP, SEQUENCE
 from codling.model.transformer import Transformer
 from codling.train.loss import (
     LabelTargets,
@@ -20,54 +22,82 @@ from codling.train.loss import (
     top1_distillation,
 )
 
+TOKEN_AXES = (DATA, FSDP, SEQUENCE)
 Z_LOSS = 1e-6
 """AXLearn's weight of the squared normalizer."""
 
 
-def next_token(model: Transformer, batch: Batch) -> LossSums:
+def next_token(model: Transformer, batch: Batch, execution: Execution = PLAIN) -> LossSums:
     """Cross-entropy of the next token, with z-loss."""
-    hidden = last_hidden(model, batch)
-    targets = LabelTargets(_flat(batch.targets))
+    hidden = last_hidden(model, batch, execution)
     loss = partial(cross_entropy, z_loss=Z_LOSS)
-    return head_loss(loss, hidden, model.embedding, targets, None, _flat(batch.loss_weights))
+    return _over_rows(loss, hidden, model.embedding, LabelTargets(jnp.asarray(batch.targets)), None, batch, execution)
 
 
-def distilled(model: Transformer, teacher: Transformer, batch: Batch, *, teacher_weight: float) -> LossSums:
+def distilled(
+    model: Transformer, teacher: Transformer, batch: Batch, execution: Execution = PLAIN, *, teacher_weight: float
+) -> LossSums:
     """Cross-entropy against the teacher's first choice and the label (arXiv 2407.21075 section 2.2.2)."""
-    return _with_teacher(
-        partial(top1_distillation, teacher_weight=teacher_weight, z_loss=Z_LOSS), model, teacher, batch
-    )
+    loss = partial(top1_distillation, teacher_weight=teacher_weight, z_loss=Z_LOSS)
+    return _with_teacher(loss, model, teacher, batch, execution)
 
 
-def matched(model: Transformer, teacher: Transformer, batch: Batch) -> LossSums:
+def matched(model: Transformer, teacher: Transformer, batch: Batch, execution: Execution = PLAIN) -> LossSums:
     """Divergence from the teacher's whole distribution."""
-    return _with_teacher(teacher_divergence, model, teacher, batch)
+    return _with_teacher(teacher_divergence, model, teacher, batch, execution)
 
 
-def _with_teacher(loss: TokenLoss, model: Transformer, teacher: Transformer, batch: Batch) -> LossSums:
-    teacher_hidden = jax.lax.stop_gradient(last_hidden(teacher, batch))
-    targets = TeacherTargets(_flat(batch.targets), teacher_hidden)
-    weights = _flat(batch.loss_weights)
-    return head_loss(loss, last_hidden(model, batch), model.embedding, targets, teacher.embedding, weights)
+def _with_teacher(
+    loss: TokenLoss, model: Transformer, teacher: Transformer, batch: Batch, execution: Execution
+) -> LossSums:
+    teacher_hidden = jax.lax.stop_gradient(last_hidden(teacher, batch, execution))
+    targets = TeacherTargets(jnp.asarray(batch.targets), teacher_hidden)
+    hidden = last_hidden(model, batch, execution)
+    return _over_rows(loss, hidden, model.embedding, targets, teacher.embedding, batch, execution)
 
 
-def last_hidden(model: Transformer, batch: Batch) -> Float[Array, "T D"]:
-    """The model's output for every token of a batch of packed rows, flat."""
-    hidden = model(
-        jnp.asarray(batch.tokens),
-        jnp.asarray(batch.positions),
-        jnp.asarray(batch.segment_ids),
-        rope_theta=model.config.rope_theta,
-        unroll=_is_unrolling_faster(model),
+def last_hidden(model: Transformer, batch: Batch, execution: Execution = PLAIN) -> Float[Array, "B T D"]:
+    """The model's output for every token of a batch of packed rows."""
+    tokens, positions, segment_ids = (jnp.asarray(x) for x in (batch.tokens, batch.positions, batch.segment_ids))
+    return model(tokens, positions, segment_ids, rope_theta=model.config.rope_theta, execution=execution)
+
+
+def _over_rows(
+    loss: TokenLoss,
+    hidden: Float[Array, "B T D"],
+    embedding: Float[Array, "V D"],
+    targets: PyTree,
+    shared: PyTree,
+    batch: Batch,
+    execution: Execution,
+) -> LossSums:
+    """`head_loss` over the tokens of all rows; on a mesh, over each device's own tokens, and summed."""
+
+    def of_tokens(hidden: Array, embedding: Array, targets: PyTree, shared: PyTree, weights: Array) -> LossSums:
+        flat_hidden, flat_targets, flat_weights = jax.tree.map(
+            lambda x: x.reshape(-1, *x.shape[2:]), (hidden, targets, weights)
+        )
+        return head_loss(loss, flat_hidden, embedding, flat_targets, shared, flat_weights)
+
+    weights = jnp.asarray(batch.loss_weights)
+    partition = execution.partition
+    if partition is None:
+        return of_tokens(hidden, embedding, targets, shared, weights)
+
+    def of_device(*arguments: Any) -> LossSums:
+        sums: LossSums = jax.lax.psum(of_tokens(*arguments), TOKEN_AXES)  # type: ignore[no-untyped-call]
+        return sums
+
+    # By hand over the axes that split tokens; the vocabulary's axis is left to the compiler.
+    rows, whole = partition.spec("rows", "tokens"), partition.spec()
+    sharded = jax.shard_map(
+        of_device,
+        mesh=partition.mesh,
+        in_specs=(rows, whole, rows, whole, rows),
+        out_specs=whole,
+        axis_names=set(TOKEN_AXES),
+        check_vma=False,
     )
-    return hidden.reshape(-1, hidden.shape[-1])
-
-
-def _is_unrolling_faster(model: Transformer) -> bool:
-    # Measured on two cores: a straight program runs faster; with many layers its compilation costs more
-    # than that.
-    return jax.default_backend() == "cpu" and model.config.num_layers <= 12
-
-
-def _flat(x: Array | np.ndarray) -> Array:
-    return jnp.asarray(x).reshape(-1)
+    hidden = partition.constrain(hidden, "rows", "tokens", None)
+    sums: LossSums = sharded(hidden, partition.constrain(embedding, "vocab", None), targets, shared, weights)
+    return sums

@@ -1,4 +1,4 @@
-"""One training step: gradients of each device's rows, summed over devices, and one update.
+"""One training step: gradients of all rows, wherever they are, and one update.
 
 The loss of a batch is the sum over all its tokens divided by the sum of their weights, whatever device they
 are on: never a mean of the devices' means, which would weigh tokens by how many share their device.
@@ -6,7 +6,7 @@ are on: never a mean of the devices' means, which would weigh tokens by how many
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +14,17 @@ import optax  # type: ignore[import-untyped]
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
+from codling.model.execution import ComputeConfig, Execution
+from codling.model.partition import DATA, Partition
 from codling.train.loss import LossSums
 from codling.train.optimizer import Rates, Rule, build_optimizer
-from codling.train.sharding import DATA_AXIS
+from codling.train.sharding import shardings_of, splits_rows_only
 from codling.train.state import TrainState
 
 P = TypeVar("P")
 
-LossFunction = Callable[[P, PyTree, PyTree, PRNGKeyArray], LossSums]
-"""(params under training, frozen arrays, a device's rows, key) -> sums over these rows."""
+LossFunction = Callable[[P, PyTree, PyTree, PRNGKeyArray, Execution], LossSums]
+"""(params under training, frozen arrays, rows, key, how to run the model) -> sums over these rows."""
 
 
 class StepMetrics(NamedTuple):
@@ -41,36 +43,19 @@ Step = Callable[[TrainState[P], PyTree, PyTree, Rates, PRNGKeyArray], tuple[Trai
 
 
 @lru_cache
-def build_step(loss_fn: LossFunction[P], rule: Rule, mesh: Mesh) -> Step[P]:
+def build_step(loss_fn: LossFunction[P], rule: Rule, mesh: Mesh, compute: ComputeConfig) -> Step[P]:
     """Compile-ready step: (state, frozen, batch, rates, key) -> (state, metrics). The state passed in is used up.
 
     The same arguments give the same step: stages that differ in rates only do not compile again.
     """
     optimizer = build_optimizer(rule)
-
-    def local_gradients(params: P, frozen: PyTree, batch: PyTree, key: PRNGKeyArray) -> Any:
-        key = jax.random.fold_in(key, jax.lax.axis_index(DATA_AXIS))
-
-        def value(params: P) -> tuple[Float[Array, ""], LossSums]:
-            sums = loss_fn(params, frozen, batch, key)
-            return sums.value, sums
-
-        gradients, sums = jax.grad(value, has_aux=True)(params)
-        return jax.lax.psum((gradients, sums), DATA_AXIS)  # type: ignore[no-untyped-call]
-
-    rows, everywhere = PartitionSpec(DATA_AXIS), PartitionSpec()  # type: ignore[no-untyped-call]
-    sharded = jax.shard_map(
-        local_gradients,
-        mesh=mesh,
-        in_specs=(everywhere, everywhere, rows, everywhere),
-        out_specs=everywhere,
-        check_vma=False,  # the custom gradient of the head has not the annotations that the check wants
-    )
+    by_hand = splits_rows_only(mesh)
+    gradients_of = _gradients_by_hand(loss_fn, mesh, compute) if by_hand else _gradients(loss_fn, mesh, compute)
 
     def step(
         state: TrainState[P], frozen: PyTree, batch: PyTree, rates: Rates, key: PRNGKeyArray
     ) -> tuple[TrainState[P], StepMetrics]:
-        gradients, sums = sharded(state.params, frozen, batch, jax.random.fold_in(key, state.step))
+        gradients, sums = gradients_of(state.params, frozen, batch, jax.random.fold_in(key, state.step))
         gradients = jax.tree.map(lambda gradient: gradient / sums.weight, gradients)
         norm = optax.tree.norm(gradients)
         loss = sums.value / sums.weight
@@ -82,3 +67,51 @@ def build_step(loss_fn: LossFunction[P], rule: Rule, mesh: Mesh) -> Step[P]:
         return kept, StepMetrics(loss, norm, is_finite, sums.weight, metrics)
 
     return jax.jit(step, donate_argnums=0)
+
+
+Gradients = Callable[[P, PyTree, PyTree, PRNGKeyArray], tuple[P, LossSums]]
+
+
+def _gradients(loss_fn: LossFunction[P], mesh: Mesh, compute: ComputeConfig) -> Gradients[P]:
+    """Of all rows at once; the compiler splits the program as parameters and activations are laid out."""
+    execution = Execution(compute, Partition(mesh))
+
+    def of_batch(params: P, frozen: PyTree, batch: PyTree, key: PRNGKeyArray) -> tuple[P, LossSums]:
+        gradients, sums = _value_and_gradients(loss_fn, execution, params, frozen, batch, key)
+        shardings = shardings_of(params, Partition(mesh))
+        return jax.tree.map(jax.lax.with_sharding_constraint, gradients, shardings), sums
+
+    return of_batch
+
+
+def _gradients_by_hand(loss_fn: LossFunction[P], mesh: Mesh, compute: ComputeConfig) -> Gradients[P]:
+    """Of each device's rows by itself, then summed."""
+    execution = Execution(compute)
+
+    def of_device(params: P, frozen: PyTree, batch: PyTree, key: PRNGKeyArray) -> tuple[P, LossSums]:
+        key = jax.random.fold_in(key, jax.lax.axis_index(DATA))
+        summed: tuple[P, LossSums] = jax.lax.psum(  # type: ignore[no-untyped-call]
+            _value_and_gradients(loss_fn, execution, params, frozen, batch, key), DATA
+        )
+        return summed
+
+    rows, everywhere = PartitionSpec(DATA), PartitionSpec()  # type: ignore[no-untyped-call]
+    sharded: Gradients[P] = jax.shard_map(
+        of_device,
+        mesh=mesh,
+        in_specs=(everywhere, everywhere, rows, everywhere),
+        out_specs=everywhere,
+        check_vma=False,  # the custom gradient of the head has not the annotations that the check wants
+    )
+    return sharded
+
+
+def _value_and_gradients(
+    loss_fn: LossFunction[P], execution: Execution, params: P, frozen: PyTree, batch: PyTree, key: PRNGKeyArray
+) -> tuple[P, LossSums]:
+    def value(params: P) -> tuple[Float[Array, ""], LossSums]:
+        sums = loss_fn(params, frozen, batch, key, execution)
+        return sums.value, sums
+
+    gradients, sums = jax.grad(value, has_aux=True)(params)
+    return gradients, sums

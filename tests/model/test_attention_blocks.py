@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from codling.model import packed_rows as module
+from codling.model import attention_blocks as module
 from codling.model.attention import attend_masked
 from codling.model.packed_rows import PackedRows
 
