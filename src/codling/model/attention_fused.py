@@ -34,7 +34,8 @@ def attend_splash(
     batch, length, num_queries, head_dim = queries.shape
     num_kv, served = keys.shape[2], num_queries // keys.shape[2]
     mask = masks.MultiHeadMask([masks.CausalMask((length, length)) for _ in range(served)])
-    kernel: Any = splash.make_splash_mqa_single_device(mask)
+    make_kernel: Any = splash.make_splash_mqa_single_device
+    kernel = make_kernel(mask)
     grouped = queries.reshape(batch, length, num_kv, served, head_dim).transpose(0, 2, 3, 1, 4)
 
     def of_row(queries: Array, keys: Array, values: Array, segments: Array) -> Array:
