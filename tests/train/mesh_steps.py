@@ -61,7 +61,7 @@ def run(mesh_config: MeshConfig) -> dict[str, object]:
     step = build_step(loss_fn, rule, mesh, COMPUTE)
     losses, agreement = [], []
     for batch in draw_batches():
-        state, metrics = step(state, frozen, place_rows(batch, mesh), RATES, jax.random.key(2))
+        state, metrics = step(state, frozen, place_rows(batch, mesh, BATCH_SIZE_ROWS), RATES, jax.random.key(2))
         losses.append(float(metrics.loss))
         agreement.append(float(metrics.metrics["teacher_agreement"]))
     params = jax.tree.map(np.asarray, gather(state.params))

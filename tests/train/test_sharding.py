@@ -28,7 +28,7 @@ def test_the_mesh_has_as_many_devices_as_divide_the_batch(batch_size_rows: int, 
 
 
 def test_rows_are_split_in_order_and_nothing_is_lost() -> None:
-    placed = place_rows({"rows": jnp.asarray(ROWS)}, data_mesh(4))["rows"]
+    placed = place_rows({"rows": jnp.asarray(ROWS)}, data_mesh(4), 4)["rows"]
     np.testing.assert_array_equal(placed, ROWS)
     shards = sorted(placed.addressable_shards, key=lambda shard: shard.device.id)
     np.testing.assert_array_equal(np.stack([shard.data for shard in shards]), [ROWS[:2], ROWS[2:]])

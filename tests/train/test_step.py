@@ -60,7 +60,7 @@ def run(
     state = replicate(init_state(jax.tree.map(jnp.array, params), build_optimizer(RULE)), mesh)
     step = build_step(loss_fn, RULE, mesh, ComputeConfig())
     for batch in batches:
-        state, metrics = step(state, replicate(frozen, mesh), place_rows(batch, mesh), RATES, KEY)
+        state, metrics = step(state, replicate(frozen, mesh), place_rows(batch, mesh, 4), RATES, KEY)
         collected.append(metrics)
     return state, collected
 
@@ -127,5 +127,5 @@ def test_stages_that_differ_in_their_rates_share_one_compiled_step() -> None:
     for rate in (0.1, 0.2):
         state = replicate(init_state(jax.tree.map(jnp.array, PARAMS), build_optimizer(RULE)), mesh)
         rates = Rates(np.float32(rate), np.float32(0))
-        step(state, replicate(np.float32(0), mesh), place_rows(ROWS, mesh), rates, KEY)
+        step(state, replicate(np.float32(0), mesh), place_rows(ROWS, mesh, 4), rates, KEY)
     assert step._cache_size() == 1  # type: ignore[attr-defined]

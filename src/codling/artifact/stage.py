@@ -8,6 +8,7 @@ own.
 import datetime
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,13 +30,13 @@ from codling.artifact.manifest import (
     source_commit,
     write_manifest,
 )
-from codling.artifact.workspace import Reporter, Workspace
+from codling.artifact.processes import is_lead, wait_for_all
+from codling.artifact.workspace import CHECKPOINTS_DIRECTORY, Reporter, SilentReporter, Workspace
 from codling.config import to_dict
 from codling.errors import UserError
 
 STARTED_FILE = "started.json"
 STARTED_PARTIAL_FILE = "started.json.partial"
-CHECKPOINTS_DIRECTORY = "checkpoints"
 
 
 class Artifact(NamedTuple):
@@ -73,41 +74,48 @@ def load_artifact(directory: Path, *kinds: str) -> Artifact:
 
 
 def run_stage(stage: Stage, inputs: Inputs, store: Path, seed: int, reporter: Reporter) -> Artifact:
-    """Run a stage in `store`, or go on with it, or return what it left when it is done already."""
+    """Run a stage in `store`, or go on with it, or return what it left when it is done already.
+
+    Of several processes each runs it, and the lead writes what it leaves.
+    """
     config = to_dict(stage.config)
     input_ids = {role: artifact.manifest.id for role, artifact in inputs.items()}
     identity = artifact_id(stage.name, stage.version, config, seed, input_ids)
     directory = store / identity
-    if (directory / MANIFEST_FILE).exists():
-        _drop_checkpoints(directory)
-        return load_artifact(directory, stage.kind)
-    started = _claim(directory, identity)
-    start_s = time.perf_counter()
-    workspace = Workspace(stage.name, directory, reporter)
     # The key depends on the stage's name too: two stages of one recipe must not draw the same numbers.
     key = jax.random.key(int(artifact_id(stage.name, 0, {}, seed, {}).rpartition("-")[2][:7], base=16))
-    metrics = stage.run(stage.config, inputs, workspace, key)
-    files = sorted(path for path in directory.rglob("*") if path.is_file() and is_result(path, directory))
-    manifest = Manifest(
-        schema_version=SCHEMA_VERSION,
-        id=identity,
-        kind=stage.kind,
-        stage=stage.name,
-        stage_version=stage.version,
-        seed=seed,
-        config=config,
-        inputs=input_ids,
-        metrics=metrics,
-        files_sha256={str(path.relative_to(directory)): file_sha256(path) for path in files},
-        commit=source_commit(),
-        libraries=library_versions(),
-        hardware=hardware(),
-        started=started,
-        wall_time_s=round(time.perf_counter() - start_s, 3),
-    )
-    write_manifest(directory, manifest)
-    _drop_checkpoints(directory)
-    return Artifact(directory, manifest)
+    is_done = (directory / MANIFEST_FILE).exists()
+    started = _claim(directory, identity) if is_lead() and not is_done else ""
+    wait_for_all(f"begin {identity}")
+    if not is_done and is_lead():
+        start_s = time.perf_counter()
+        metrics = stage.run(stage.config, inputs, Workspace(stage.name, directory, reporter), key)
+        files = sorted(path for path in directory.rglob("*") if path.is_file() and is_result(path, directory))
+        manifest = Manifest(
+            schema_version=SCHEMA_VERSION,
+            id=identity,
+            kind=stage.kind,
+            stage=stage.name,
+            stage_version=stage.version,
+            seed=seed,
+            config=config,
+            inputs=input_ids,
+            metrics=metrics,
+            files_sha256={str(path.relative_to(directory)): file_sha256(path) for path in files},
+            commit=source_commit(),
+            libraries=library_versions(),
+            hardware=hardware(),
+            started=started,
+            wall_time_s=round(time.perf_counter() - start_s, 3),
+        )
+        write_manifest(directory, manifest)
+    elif not is_done:
+        with tempfile.TemporaryDirectory() as own:
+            stage.run(stage.config, inputs, Workspace(stage.name, Path(own), SilentReporter(), directory), key)
+    wait_for_all(f"end {identity}")
+    if is_lead():
+        _drop_checkpoints(directory)
+    return load_artifact(directory, stage.kind)
 
 
 def is_result(path: Path, directory: Path) -> bool:

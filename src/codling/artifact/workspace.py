@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
+CHECKPOINTS_DIRECTORY = "checkpoints"
+
 
 @runtime_checkable
 class Progress(Protocol):
@@ -28,6 +30,13 @@ class Workspace(NamedTuple):
     name: str
     path: Path
     reporter: Reporter
+    shared_path: Path | None = None
+    """The directory that all processes of a build have in common, where `path` is this process's own."""
+
+    @property
+    def checkpoints_path(self) -> Path:
+        """Where a training stage keeps its state: written by all processes together."""
+        return (self.shared_path or self.path) / CHECKPOINTS_DIRECTORY
 
     def progress(self, total: int, start: int = 0) -> contextlib.AbstractContextManager[Progress]:
         """Begin a stretch of long work."""

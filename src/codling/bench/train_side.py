@@ -83,7 +83,7 @@ def build_ours() -> TrainOneStep:
         ones = np.ones(tokens[:, 1:].shape, np.int32)
         positions = np.cumsum(ones, axis=1, dtype=np.int32) - 1
         batch = Batch(tokens[:, :-1], tokens[:, 1:], ones.astype(np.float32), ones, positions)
-        state, metrics = step(state, None, place_rows(batch, mesh), rates, key)
+        state, metrics = step(state, None, place_rows(batch, mesh, BATCH_SIZE_ROWS), rates, key)
         return float(metrics.loss)
 
     return train_one_step

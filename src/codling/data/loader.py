@@ -19,10 +19,11 @@ Batch = Row
 class BatchLoader:
     """An endless iterator of batches whose state can be kept and set. Close it, or use it in a `with`."""
 
-    def __init__(self, rows: MixedRows, batch_size_rows: int, start_step: int) -> None:
+    def __init__(self, rows: MixedRows, batch_size_rows: int, part: slice, start_step: int) -> None:
+        part_of_batches = _PartOfBatches(rows, batch_size_rows, part)
         # One thread: the work is numpy copies, and the cores belong to the training step.
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
-        batches = grain.MapDataset.source(rows).batch(batch_size_rows, batch_fn=stack_rows)
+        batches = grain.MapDataset.source(part_of_batches).batch(part.stop - part.start, batch_fn=stack_rows)
         self._iterator = iter(batches.to_iter_dataset(options))
         self.set_state({"next_index": start_step})
 
@@ -58,10 +59,30 @@ def build_loader(
     weights: MixtureWeights,
     *,
     batch_size_rows: int,
+    part: slice | None = None,
     start_step: int = 0,
 ) -> BatchLoader:
-    """The batches of a stage, from step `start_step` on; the order is set by the seeds of the rows."""
-    return BatchLoader(MixedRows(rows_by_kind, weights), batch_size_rows, start_step)
+    """The batches of a stage, from step `start_step` on; the order is set by the seeds of the rows.
+
+    `part`: the rows of each batch that are read, where several processes share a batch; none: all.
+    """
+    part = slice(0, batch_size_rows) if part is None else part
+    return BatchLoader(MixedRows(rows_by_kind, weights), batch_size_rows, part, start_step)
+
+
+class _PartOfBatches:
+    """Of a sequence of rows those that fall into a part of each batch, as a sequence of their own."""
+
+    def __init__(self, rows: MixedRows, batch_size_rows: int, part: slice) -> None:
+        self._rows, self._batch_size_rows, self._part = rows, batch_size_rows, part
+        self._num_rows: int = part.stop - part.start
+
+    def __len__(self) -> int:
+        return len(self._rows) // self._batch_size_rows * self._num_rows
+
+    def __getitem__(self, index: int) -> Row:
+        batch, place = divmod(index, self._num_rows)
+        return self._rows[batch * self._batch_size_rows + self._part.start + place]
 
 
 def iterate_once(rows: PackedRows, batch_size_rows: int) -> Iterator[Batch]:

@@ -1,5 +1,6 @@
 """Attention over whole rows by the fused kernels that JAX brings along: cuDNN's on GPU, Splash on TPU."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -35,12 +36,12 @@ def attend_splash(
     num_kv, served = keys.shape[2], num_queries // keys.shape[2]
     mask = masks.MultiHeadMask([masks.CausalMask((length, length)) for _ in range(served)])
     make_kernel: Any = splash.make_splash_mqa_single_device
-    kernel = make_kernel(mask)
+    kernel: Any = make_kernel(mask)
     grouped = queries.reshape(batch, length, num_kv, served, head_dim).transpose(0, 2, 3, 1, 4)
 
     def of_row(queries: Array, keys: Array, values: Array, segments: Array) -> Array:
         ids = splash.SegmentIds(segments, segments)
-        of_head = jax.vmap(lambda q, k, v: kernel(q, k, v, ids))
+        of_head = jax.vmap(partial(kernel, segment_ids=ids))
         attended: Array = of_head(queries, keys, values)
         return attended
 

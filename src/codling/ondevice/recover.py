@@ -23,7 +23,7 @@ from codling.data.prepare import open_corpus
 from codling.evaluate.heldout import heldout_figures
 from codling.model.execution import Execution
 from codling.model.transformer import Transformer
-from codling.train.loop import LoopConfig, train
+from codling.train.loop import LoopConfig, rows_of_process, train
 from codling.train.loss import LossSums
 from codling.train.objective import matched
 from codling.train.seed import seed_from
@@ -62,7 +62,8 @@ def run_recover(config: RecoverConfig, inputs: Inputs, out: Workspace, key: PRNG
     adapted = attach_residual(base, teacher, config.rank)
     figures = {"dense": measure(teacher), "palettized": measure(base), "adapter_start": measure(merge(adapted))}
     adapter, frozen_base = split(adapted)
-    with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows) as loader:
+    part = rows_of_process(config.loop)
+    with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows, part=part) as loader:
         for record in train(config.loop, _loss, adapter, (frozen_base, teacher), loader, out, key):
             adapter = record.params
     adapter = gather(adapter)

@@ -19,7 +19,7 @@ from codling.data.prepare import open_corpus
 from codling.errors import UserError
 from codling.evaluate.heldout import heldout_figures
 from codling.pretrain.text_stage import next_token_loss
-from codling.train.loop import LoopConfig, train
+from codling.train.loop import LoopConfig, rows_of_process, train
 from codling.train.seed import seed_from
 from codling.train.sharding import gather
 
@@ -56,7 +56,8 @@ def run_sft(config: SftConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray
         with_skills=True,
     )
     before = measure(model)
-    with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows) as loader:
+    part = rows_of_process(config.loop)
+    with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows, part=part) as loader:
         for record in train(config.loop, next_token_loss, model, None, loader, out, key):
             model = record.params
     model = gather(model)

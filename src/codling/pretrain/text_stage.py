@@ -15,7 +15,7 @@ from codling.data.prepare import open_corpus
 from codling.evaluate.heldout import heldout_figures
 from codling.model.execution import Execution
 from codling.model.transformer import Transformer
-from codling.train.loop import LoopConfig, train
+from codling.train.loop import LoopConfig, rows_of_process, train
 from codling.train.loss import LossSums
 from codling.train.objective import next_token
 from codling.train.sharding import gather
@@ -66,7 +66,8 @@ def train_on_text(
         heldout_figures, corpus=corpus, row_length_tokens=length, rows_per_kind=config.heldout_rows_per_kind
     )
     before = measure(model)
-    with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows) as loader:
+    part = rows_of_process(config.loop)
+    with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows, part=part) as loader:
         for record in train(config.loop, loss_fn, model, frozen, loader, out, key):
             model = record.params
     model = gather(model)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from codling.artifact.manifest import MANIFEST_FILE
+from codling.artifact.processes import is_lead
 from codling.artifact.stage import Artifact, Stage, load_artifact, run_stage
 from codling.artifact.workspace import Reporter
 from codling.errors import UserError
@@ -52,12 +53,15 @@ def build(recipe: Recipe, out: Path, *, until: str | None, reporter: BuildReport
         raise UserError(f"--until {until}: no such stage (the recipe has: {', '.join(names)})")
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / RECIPE_FILE).is_file())):
         raise UserError(f"{out}: not empty and not a codling build; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / RECIPE_FILE).write_text(recipe_toml(recipe), encoding="utf-8")
+    if is_lead():
+        out.mkdir(parents=True, exist_ok=True)
+        (out / RECIPE_FILE).write_text(recipe_toml(recipe), encoding="utf-8")
     done: dict[str, Artifact] = {}
     graph = graph if until is None else needed_for(until, graph)
     for index, stage in enumerate(graph, start=1):
         done[stage.name] = _run(stage, done, recipe.seed, out, reporter, index, len(graph))
+        if not is_lead():
+            continue
         if stage.name in BUNDLES:
             _publish(done[stage.name], out / stage.name)
         if stage.name == REPORT_STAGE:

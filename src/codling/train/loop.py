@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray, PyTree
 
 from codling.artifact.workspace import Workspace
@@ -19,7 +20,7 @@ from codling.model.execution import ComputeConfig
 from codling.train.checkpoint import Checkpoints
 from codling.train.metrics import MetricsWriter
 from codling.train.optimizer import OptimizerConfig, build_optimizer, rates_of_stage
-from codling.train.sharding import MeshConfig, build_mesh, data_mesh, place, place_rows
+from codling.train.sharding import MeshConfig, build_mesh, data_mesh, local_rows, place, place_rows
 from codling.train.state import init_state
 from codling.train.step import LossFunction, build_step
 
@@ -76,13 +77,13 @@ def train(
 
     Errors: `UserError` when loss or gradient is not finite; the newest checkpoint is kept.
     """
-    mesh = data_mesh(config.batch_size_rows) if config.mesh is None else build_mesh(config.mesh)
+    mesh = _mesh(config)
     rates = rates_of_stage(config.optimizer, config.num_steps)
     # Every buffer of the state is given up at each step, so it must be no one else's.
     state = place(init_state(_copy(params), build_optimizer(config.optimizer.rule)), mesh)
     frozen = place(frozen, mesh)
     step_fn = build_step(loss_fn, config.optimizer.rule, mesh, config.compute)
-    checkpoints = Checkpoints(workspace.path / "checkpoints")
+    checkpoints = Checkpoints(workspace.checkpoints_path)
     restored = checkpoints.restore(state)
     if restored is not None:
         state = restored.state
@@ -96,14 +97,16 @@ def train(
         num_tokens, since = 0.0, time.perf_counter()
         for step in range(first_step + 1, config.num_steps + 1):
             batch = next(loader)
-            state, metrics = step_fn(state, frozen, place_rows(batch, mesh), rates[step - 1], key)
+            state, metrics = step_fn(
+                state, frozen, place_rows(batch, mesh, config.batch_size_rows), rates[step - 1], key
+            )
             if not metrics.is_finite:
                 raise UserError(
                     f"{workspace.name}: loss or gradient is not finite at step {step} "
                     f"(loss {float(metrics.loss)}); lower optimizer.schedule.peak_rate, "
                     "the newest checkpoint is kept"
                 )
-            num_tokens += batch.tokens.size
+            num_tokens += batch.tokens.size * jax.process_count()
             if step % config.log_every_steps == 0 or step == config.num_steps:
                 elapsed = time.perf_counter() - since
                 figures = {name: float(value) for name, value in metrics.metrics.items()}
@@ -120,6 +123,17 @@ def train(
             if step % config.save_every_steps == 0 or step == config.num_steps:
                 checkpoints.save(step, state, loader.get_state())
             yield StepRecord(step, float(metrics.loss), state.params)
+
+
+def rows_of_process(config: LoopConfig) -> slice:
+    """The rows of each batch that this process's devices work on, which are all that its loader need read."""
+    return local_rows(_mesh(config), config.batch_size_rows)
+
+
+def _mesh(config: LoopConfig) -> Mesh:
+    if config.mesh is not None:
+        return build_mesh(config.mesh)
+    return data_mesh(config.batch_size_rows)
 
 
 def _copy(tree: P) -> P:

@@ -7,7 +7,7 @@ parameters, heads or tokens are split too: `model.partition` has the one table o
 """
 
 from math import prod
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -72,11 +72,13 @@ def build_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> M
 
 
 def data_mesh(batch_size_rows: int) -> Mesh:
-    """All local devices, or as many of them as divide the batch, each with all parameters."""
+    """All devices, or on one machine as many of them as divide the batch, each with all parameters."""
     devices = jax.devices()
     if batch_size_rows <= 0:
         raise UserError(f"batch_size_rows must be positive, got {batch_size_rows}")
     num_devices = next(count for count in range(len(devices), 0, -1) if batch_size_rows % count == 0)
+    if jax.process_count() > 1 and num_devices < len(devices):
+        raise UserError(f"batch_size_rows {batch_size_rows} does not divide over {len(devices)} devices")
     return build_mesh(MeshConfig(data=num_devices), devices[:num_devices])
 
 
@@ -126,10 +128,30 @@ def place(tree: T, mesh: Mesh) -> T:
     return _put(tree, shardings_of(tree, Partition(mesh)))
 
 
-def place_rows(tree: T, mesh: Mesh) -> T:
-    """Lay arrays [B, T] and [B] on the mesh, rows and tokens split."""
+def place_rows(tree: T, mesh: Mesh, batch_size_rows: int) -> T:
+    """Lay arrays [B, T] and [B] on the mesh, rows and tokens split; B is this process's `local_rows` of the batch."""
     by_ndim = {1: Partition(mesh).sharding("rows"), 2: Partition(mesh).sharding("rows", "tokens")}
-    return _put(tree, jax.tree.map(lambda leaf: by_ndim[leaf.ndim], tree))
+    if jax.process_count() == 1:
+        return _put(tree, jax.tree.map(lambda leaf: by_ndim[leaf.ndim], tree))
+    first = local_rows(mesh, batch_size_rows).start
+
+    def put(leaf: np.ndarray) -> jax.Array:
+        def part(index: Any) -> np.ndarray:
+            rows, *others = index
+            start, stop, _ = rows.indices(batch_size_rows)
+            return leaf[(slice(start - first, stop - first), *others)]
+
+        return jax.make_array_from_callback((batch_size_rows, *leaf.shape[1:]), by_ndim[leaf.ndim], part)
+
+    placed: T = jax.tree.map(put, tree)
+    return placed
+
+
+def local_rows(mesh: Mesh, batch_size_rows: int) -> slice:
+    """The rows of a batch that lie on this process's devices, from the first to the last of them."""
+    indices = Partition(mesh).sharding("rows").addressable_devices_indices_map((batch_size_rows,))
+    ranges = [index[0].indices(batch_size_rows) for index in indices.values() if index is not None]
+    return slice(min(start for start, _, _ in ranges), max(stop for _, stop, _ in ranges))
 
 
 def replicate(tree: T, mesh: Mesh) -> T:

@@ -1,0 +1,1 @@
+"""Many machines: joining them, and planning for them without owning them."""
