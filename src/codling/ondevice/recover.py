@@ -62,7 +62,7 @@ def run_recover(config: RecoverConfig, inputs: Inputs, out: Workspace, key: PRNG
     adapted = attach_residual(base, teacher, config.rank)
     figures = {"dense": measure(teacher), "palettized": measure(base), "adapter_start": measure(merge(adapted))}
     adapter, frozen_base = split(adapted)
-    part = rows_of_process(config.loop)
+    part = rows_of_process(config.loop, base.config, length)
     with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows, part=part) as loader:
         for record in train(config.loop, _loss, adapter, (frozen_base, teacher), loader, out, key):
             adapter = record.params

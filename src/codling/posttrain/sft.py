@@ -56,7 +56,7 @@ def run_sft(config: SftConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray
         with_skills=True,
     )
     before = measure(model)
-    part = rows_of_process(config.loop)
+    part = rows_of_process(config.loop, model.config, length)
     with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows, part=part) as loader:
         for record in train(config.loop, next_token_loss, model, None, loader, out, key):
             model = record.params

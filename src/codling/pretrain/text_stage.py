@@ -1,5 +1,6 @@
 """What all pre-training stages share: mixed rows in, a model out, measured on held-out text before and after."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,13 +10,13 @@ from codling.artifact.model_files import save_model
 from codling.artifact.stage import Inputs
 from codling.artifact.workspace import Workspace
 from codling.config import config
-from codling.data.loader import Batch, build_loader
+from codling.data.loader import Batch, BatchLoader, build_loader
 from codling.data.mixture import MixtureWeights
 from codling.data.prepare import open_corpus
 from codling.evaluate.heldout import heldout_figures
 from codling.model.execution import Execution
 from codling.model.transformer import Transformer
-from codling.train.loop import LoopConfig, rows_of_process, train
+from codling.train.loop import Loader, LoopConfig, rows_of_process, train
 from codling.train.loss import LossSums
 from codling.train.objective import next_token
 from codling.train.sharding import gather
@@ -57,8 +58,12 @@ def train_on_text(
     *,
     loss_fn: Any = next_token_loss,
     frozen: PyTree = None,
+    with_targets: Callable[[BatchLoader], Loader] = lambda loader: loader,
 ) -> dict[str, Any]:
-    """Train `model` on the tokens artifact among the inputs, save it, and return the stage's headline figures."""
+    """Train `model` on the tokens artifact among the inputs, save it, and return the stage's headline figures.
+
+    `with_targets` may add to what the loader yields.
+    """
     corpus = open_corpus(inputs["tokens"].path)
     length = config.sequence_length_tokens
     rows = corpus.training_rows(config.mixture, row_length_tokens=length, seed=config.data_seed)
@@ -66,9 +71,9 @@ def train_on_text(
         heldout_figures, corpus=corpus, row_length_tokens=length, rows_per_kind=config.heldout_rows_per_kind
     )
     before = measure(model)
-    part = rows_of_process(config.loop)
+    part = rows_of_process(config.loop, model.config, length)
     with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows, part=part) as loader:
-        for record in train(config.loop, loss_fn, model, frozen, loader, out, key):
+        for record in train(config.loop, loss_fn, model, frozen, with_targets(loader), out, key):
             model = record.params
     model = gather(model)
     save_model(out.path, model, tokenizer_sha256=corpus.tokenizer.sha256)

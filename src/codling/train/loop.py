@@ -16,11 +16,12 @@ from jaxtyping import PRNGKeyArray, PyTree
 from codling.artifact.workspace import Workspace
 from codling.config import config
 from codling.errors import UserError
+from codling.model.config import ModelConfig
 from codling.model.execution import ComputeConfig
 from codling.train.checkpoint import Checkpoints
 from codling.train.metrics import MetricsWriter
 from codling.train.optimizer import OptimizerConfig, build_optimizer, rates_of_stage
-from codling.train.sharding import MeshConfig, build_mesh, data_mesh, local_rows, place, place_rows
+from codling.train.sharding import MeshConfig, build_mesh, check_fit, data_mesh, local_rows, place, place_rows
 from codling.train.state import init_state
 from codling.train.step import LossFunction, build_step
 
@@ -125,9 +126,14 @@ def train(
             yield StepRecord(step, float(metrics.loss), state.params)
 
 
-def rows_of_process(config: LoopConfig) -> slice:
-    """The rows of each batch that this process's devices work on, which are all that its loader need read."""
-    return local_rows(_mesh(config), config.batch_size_rows)
+def rows_of_process(config: LoopConfig, model: ModelConfig, row_length_tokens: int) -> slice:
+    """The rows of each batch that this process's devices work on, which are all that its loader need read.
+
+    Errors: `UserError` where the mesh does not divide the machine, the model or the batch.
+    """
+    mesh = _mesh(config)
+    check_fit(mesh, model, config.batch_size_rows, row_length_tokens)
+    return local_rows(mesh, config.batch_size_rows)
 
 
 def _mesh(config: LoopConfig) -> Mesh:

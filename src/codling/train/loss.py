@@ -49,6 +49,13 @@ class TeacherTargets(NamedTuple):
     teacher_hidden: Float[Array, "C Dt"]
 
 
+class TeacherChoices(NamedTuple):
+    """The same where the teacher's first choices were computed before."""
+
+    labels: Int[Array, " C"]
+    choices: Int[Array, " C"]
+
+
 def cross_entropy(
     logits: Float[Array, "C V"], targets: LabelTargets, shared: None, *, z_loss: float = 0.0
 ) -> TokenLosses:
@@ -64,8 +71,8 @@ def cross_entropy(
 
 def top1_distillation(
     logits: Float[Array, "C V"],
-    targets: TeacherTargets,
-    teacher_embedding: Float[Array, "V Dt"],
+    targets: TeacherTargets | TeacherChoices,
+    teacher_embedding: Float[Array, "V Dt"] | None,
     *,
     teacher_weight: float,
     z_loss: float = 0.0,
@@ -73,14 +80,18 @@ def top1_distillation(
     """Cross-entropy against teacher_weight * teacher's top-1 + (1 - teacher_weight) * label, a token.
 
     Source: arXiv 2407.21075 section 2.2.2 (teacher_weight 0.9). `nll` is that of the label alone, to compare
-    runs.
+    runs. The teacher's choice is known already, or is computed here from its hidden state and embedding.
     """
-    teacher_labels = jnp.argmax(jnp.einsum("td,vd->tv", targets.teacher_hidden, teacher_embedding), axis=-1)
+    if isinstance(targets, TeacherChoices):
+        choices = targets.choices
+    else:
+        assert teacher_embedding is not None
+        choices = jnp.argmax(jnp.einsum("td,vd->tv", targets.teacher_hidden, teacher_embedding), axis=-1)
     normalizer = jax.nn.logsumexp(logits, axis=-1)
     nll = normalizer - _pick(logits, targets.labels)
-    teacher_nll = normalizer - _pick(logits, teacher_labels)
+    teacher_nll = normalizer - _pick(logits, choices)
     loss = teacher_weight * teacher_nll + (1.0 - teacher_weight) * nll + z_loss * jnp.square(normalizer)
-    agreement = (jnp.argmax(logits, axis=-1) == teacher_labels).astype(jnp.float32)
+    agreement = (jnp.argmax(logits, axis=-1) == choices).astype(jnp.float32)
     return loss, {"nll": nll, "teacher_agreement": agreement}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from codling.data.loader import Batch
 from codling.model.execution import PLAIN, Execution
@@ -14,6 +14,7 @@ from codling.model.transformer import Transformer
 from codling.train.loss import (
     LabelTargets,
     LossSums,
+    TeacherChoices,
     TeacherTargets,
     TokenLoss,
     cross_entropy,
@@ -40,6 +41,16 @@ def distilled(
     """Cross-entropy against the teacher's first choice and the label (arXiv 2407.21075 section 2.2.2)."""
     loss = partial(top1_distillation, teacher_weight=teacher_weight, z_loss=Z_LOSS)
     return _with_teacher(loss, model, teacher, batch, execution)
+
+
+def distilled_from_choices(
+    model: Transformer, choices: Int[Array, "B T"], batch: Batch, execution: Execution = PLAIN, *, teacher_weight: float
+) -> LossSums:
+    """The same as `distilled`, with the teacher's first choices computed before."""
+    loss = partial(top1_distillation, teacher_weight=teacher_weight, z_loss=Z_LOSS)
+    targets = TeacherChoices(jnp.asarray(batch.targets), choices)
+    hidden = last_hidden(model, batch, execution)
+    return _over_rows(loss, hidden, model.embedding, targets, None, batch, execution)
 
 
 def matched(model: Transformer, teacher: Transformer, batch: Batch, execution: Execution = PLAIN) -> LossSums:
