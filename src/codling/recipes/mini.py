@@ -13,6 +13,7 @@ from codling.pretrain.text_stage import TextStageConfig
 from codling.recipes.quickstart import quickstart
 from codling.recipes.recipe import Recipe
 from codling.tokenizer.train import TokenizerConfig
+from codling.train.adastar import AdaStarConfig
 from codling.train.loop import LoopConfig
 
 ROW_TOKENS, LONG_ROW_TOKENS = 1024, 4096
@@ -35,9 +36,9 @@ def mini() -> Recipe:
         server_model=named_size("mini_server"),
         device_parent_model=named_size("mini_device_parent"),
         device_ffn_dim=named_size("mini_device").ffn_dim,
-        server_core=_text(recipe.server_core, 6000, 1e-3),
-        device_parent_core=_text(recipe.device_parent_core, 3000, 1e-3),
-        device_distill=replace(recipe.device_distill, text=_text(recipe.device_distill.text, 4000, 1e-3)),
+        server_core=_text(recipe.server_core, 6000, 1e-2),
+        device_parent_core=_text(recipe.device_parent_core, 3000, 1e-2),
+        device_distill=replace(recipe.device_distill, text=_text(recipe.device_distill.text, 4000, 1e-2)),
         server_continued=_text(recipe.server_continued, 800, 3e-4),
         device_continued=_text(recipe.device_continued, 800, 3e-4),
         server_long_context=_longer(recipe.server_long_context),
@@ -69,7 +70,7 @@ def _loop(loop: LoopConfig, num_steps: int, peak_rate: float, batch_size_rows: i
         loop,
         num_steps=num_steps,
         batch_size_rows=batch_size_rows,
-        optimizer=replace(loop.optimizer, schedule=schedule),
+        optimizer=replace(loop.optimizer, schedule=schedule, rule=AdaStarConfig()),
         save_every_steps=500,
     )
 

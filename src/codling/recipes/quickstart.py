@@ -17,8 +17,9 @@ from codling.pretrain.text_stage import TextStageConfig
 from codling.recipes.recipe import Recipe
 from codling.tokenizer.train import TokenizerConfig
 from codling.train.adamw import AdamWConfig
+from codling.train.adastar import AdaStarConfig
 from codling.train.loop import LoopConfig
-from codling.train.optimizer import OptimizerConfig
+from codling.train.optimizer import OptimizerConfig, Rule
 from codling.train.schedule import ScheduleConfig
 
 CORE_MIXTURE = MixtureWeights(share_by_kind={"stories": 0.7, "tales": 0.15, "guides": 0.1, "textbooks": 0.05})
@@ -30,8 +31,11 @@ LONG_MIXTURE = MixtureWeights(share_by_kind={"stories": 0.2, "tales": 0.7, "text
 SFT_MIXTURE = MixtureWeights(share_by_kind={"tool_calls": 0.5, "intents": 0.1, "story_answers": 0.32, "stories": 0.08})
 
 SHORT_ROW_TOKENS, LONG_ROW_TOKENS = 256, 1024
-SHORT_BATCH_ROWS, LONG_BATCH_ROWS, SFT_BATCH_ROWS = 4, 2, 8
+SHORT_BATCH_ROWS, LONG_BATCH_ROWS = 4, 2
 """Small batches: at a given number of tokens 1,024 a step learned far more than 4,096 (`bench/results/LOG.md`)."""
+PRETRAINING_RULE, SFT_RULE = AdamWConfig(), AdaStarConfig()
+"""The report's optimizer is AdaStar. In so few steps AdamW learns more in pre-training, and AdaStar in fine-tuning
+(`bench/results/LOG.md`)."""
 
 
 def quickstart() -> Recipe:
@@ -48,7 +52,7 @@ def quickstart() -> Recipe:
         ),
         server_model=named_size("quickstart_server"),
         device_parent_model=named_size("quickstart_device_parent"),
-        server_core=text_stage(640, 4e-3, CORE_MIXTURE, warmup_steps=60, data_seed=0),
+        server_core=text_stage(640, 8e-3, CORE_MIXTURE, warmup_steps=60, data_seed=0),
         device_parent_core=text_stage(280, 4e-3, CORE_MIXTURE, warmup_steps=40, data_seed=1),
         device_ffn_dim=named_size("quickstart_device").ffn_dim,
         device_distill=DistillConfig(text=text_stage(320, 4e-3, CORE_MIXTURE, warmup_steps=40, data_seed=2)),
@@ -56,8 +60,8 @@ def quickstart() -> Recipe:
         device_continued=text_stage(80, 1e-3, CONTINUED_MIXTURE, warmup_steps=8, data_seed=3),
         server_long_context=long_context(40, 1e-3),
         device_long_context=long_context(40, 1e-3),
-        server_sft=sft(1100, 4e-3),
-        device_sft=sft(1100, 4e-3),
+        server_sft=sft(2200, 4e-3),
+        device_sft=sft(2200, 4e-3),
         device_palettize=PalettizeConfig(),
         device_recover=RecoverConfig(
             loop=loop(80, 1e-3, SHORT_BATCH_ROWS, warmup_steps=8),
@@ -72,13 +76,15 @@ def quickstart() -> Recipe:
     )
 
 
-def loop(num_steps: int, peak_rate: float, batch_size_rows: int, *, warmup_steps: int) -> LoopConfig:
+def loop(
+    num_steps: int, peak_rate: float, batch_size_rows: int, *, warmup_steps: int, rule: Rule = PRETRAINING_RULE
+) -> LoopConfig:
     """A stage's loop."""
     schedule = ScheduleConfig(peak_rate=peak_rate, warmup_steps=warmup_steps, final_fraction=0.05)
     return LoopConfig(
         num_steps=num_steps,
         batch_size_rows=batch_size_rows,
-        optimizer=OptimizerConfig(schedule=schedule, rule=AdamWConfig()),
+        optimizer=OptimizerConfig(schedule=schedule, rule=rule),
         save_every_steps=100,
         log_every_steps=10,
     )
@@ -118,7 +124,7 @@ def sft(num_steps: int, peak_rate: float) -> SftConfig:
     teaches nearly everything, copying from the request above all: the rate is that of core training, and falls.
     """
     return SftConfig(
-        loop=loop(num_steps, peak_rate, SFT_BATCH_ROWS, warmup_steps=50),
+        loop=loop(num_steps, peak_rate, SHORT_BATCH_ROWS, warmup_steps=100, rule=SFT_RULE),
         sequence_length_tokens=SHORT_ROW_TOKENS,
         mixture=SFT_MIXTURE,
     )
