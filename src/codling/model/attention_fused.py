@@ -1,7 +1,7 @@
 """Attention over whole rows by the fused kernels that JAX brings along: cuDNN's on GPU, Splash on TPU."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +13,16 @@ def attend_cudnn(
     keys: Float[Array, "B T K H"],
     values: Float[Array, "B T K H"],
     segment_ids: Int[Array, "B T"],
+    *,
+    implementation: Literal["cudnn", "xla"] = "cudnn",
 ) -> Float[Array, "B T N H"]:
-    """Causal attention within segments; the queries are scaled already. GPU, bfloat16 or float16."""
+    """Causal attention within segments; the queries are scaled already. GPU, bfloat16 or float16.
+
+    `xla` is the same function for a test without a GPU.
+    """
     same_segment = segment_ids[:, None, :, None] == segment_ids[:, None, None, :]
     attended: Array = jax.nn.dot_product_attention(
-        queries, keys, values, mask=same_segment, is_causal=True, scale=1.0, implementation="cudnn"
+        queries, keys, values, mask=same_segment, is_causal=True, scale=1.0, implementation=implementation
     )
     return attended
 
@@ -27,8 +32,13 @@ def attend_splash(
     keys: Float[Array, "B T K H"],
     values: Float[Array, "B T K H"],
     segment_ids: Int[Array, "B T"],
+    *,
+    interpret: bool = False,
 ) -> Float[Array, "B T N H"]:
-    """Causal attention within segments; the queries are scaled already. TPU; T and H are multiples of 128."""
+    """Causal attention within segments; the queries are scaled already. TPU; T is a multiple of 128.
+
+    `interpret` runs the kernel step by step, for a test without a TPU.
+    """
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 
@@ -36,7 +46,7 @@ def attend_splash(
     num_kv, served = keys.shape[2], num_queries // keys.shape[2]
     mask = masks.MultiHeadMask([masks.CausalMask((length, length)) for _ in range(served)])
     make_kernel: Any = splash.make_splash_mqa_single_device
-    kernel: Any = make_kernel(mask)
+    kernel: Any = make_kernel(mask, interpret=interpret)
     grouped = queries.reshape(batch, length, num_kv, served, head_dim).transpose(0, 2, 3, 1, 4)
 
     def of_row(queries: Array, keys: Array, values: Array, segments: Array) -> Array:

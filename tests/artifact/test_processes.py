@@ -1,0 +1,6 @@
+from codling.artifact.processes import is_lead, wait_for_all
+
+
+def test_an_only_process_leads_and_waits_for_nobody() -> None:
+    assert is_lead()
+    wait_for_all("anything")
