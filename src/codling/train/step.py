@@ -37,16 +37,14 @@ class StepMetrics(NamedTuple):
     metrics: dict[str, Float[Array, ""]]
 
 
+Gradients = Callable[[TrainState[P], PyTree, PyTree, PRNGKeyArray], tuple[P, LossSums]]
+"""(state, frozen, batch, key) -> gradients of the batch's mean loss, and the sums over all devices."""
+
 Step = Callable[[TrainState[P], PyTree, PyTree, Rates, PRNGKeyArray], tuple[TrainState[P], StepMetrics]]
 
 
-@lru_cache
-def build_step(loss_fn: LossFunction[P], rule: Rule, mesh: Mesh) -> Step[P]:
-    """Compile-ready step: (state, frozen, batch, rates, key) -> (state, metrics). The state passed in is used up.
-
-    The same arguments give the same step: stages that differ in rates only do not compile again.
-    """
-    optimizer = build_optimizer(rule)
+def build_gradients(loss_fn: LossFunction[P], mesh: Mesh) -> Gradients[P]:
+    """What a step does before its update."""
 
     def local_gradients(params: P, frozen: PyTree, batch: PyTree, key: PRNGKeyArray) -> Any:
         key = jax.random.fold_in(key, jax.lax.axis_index(DATA_AXIS))
@@ -67,11 +65,26 @@ def build_step(loss_fn: LossFunction[P], rule: Rule, mesh: Mesh) -> Step[P]:
         check_vma=False,  # the custom gradient of the head has not the annotations that the check wants
     )
 
+    def gradients_of(state: TrainState[P], frozen: PyTree, batch: PyTree, key: PRNGKeyArray) -> tuple[P, LossSums]:
+        gradients, sums = sharded(state.params, frozen, batch, jax.random.fold_in(key, state.step))
+        return jax.tree.map(lambda gradient: gradient / sums.weight, gradients), sums
+
+    return gradients_of
+
+
+@lru_cache
+def build_step(loss_fn: LossFunction[P], rule: Rule, mesh: Mesh) -> Step[P]:
+    """Compile-ready step: (state, frozen, batch, rates, key) -> (state, metrics). The state passed in is used up.
+
+    The same arguments give the same step: stages that differ in rates only do not compile again.
+    """
+    optimizer = build_optimizer(rule)
+    gradients_of = build_gradients(loss_fn, mesh)
+
     def step(
         state: TrainState[P], frozen: PyTree, batch: PyTree, rates: Rates, key: PRNGKeyArray
     ) -> tuple[TrainState[P], StepMetrics]:
-        gradients, sums = sharded(state.params, frozen, batch, jax.random.fold_in(key, state.step))
-        gradients = jax.tree.map(lambda gradient: gradient / sums.weight, gradients)
+        gradients, sums = gradients_of(state, frozen, batch, key)
         norm = optax.tree.norm(gradients)
         loss = sums.value / sums.weight
         is_finite = jnp.isfinite(norm) & jnp.isfinite(loss)
