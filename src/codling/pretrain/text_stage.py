@@ -18,6 +18,7 @@ from codling.model.transformer import Transformer
 from codling.train.loop import LoopConfig, train
 from codling.train.loss import LossSums
 from codling.train.objective import next_token
+from codling.train.spike import skip_figures
 
 
 @config
@@ -72,4 +73,5 @@ def train_on_text(
         "num_tokens": config.num_tokens,
         "heldout_before": before,
         "heldout_after": measure(model),
+        **skip_figures(record.skips),
     }
