@@ -19,6 +19,7 @@ from codling.artifact.hf import read_tensors, write_tensors
 from codling.artifact.stage import Stage, run_stage
 from codling.artifact.workspace import SilentReporter
 from codling.cli import run
+from codling.errors import Terminated
 from codling.ondevice.package import BundleConfig
 
 HELP_LIMIT_S = 5.0
@@ -366,6 +367,22 @@ def test_ctrl_c_says_that_the_same_command_goes_on(
     monkeypatch.setattr("codling.evaluate.perplexity.read_text", interrupted)
     assert run(["evaluate", "perplexity", "server", "--text", "text.txt"]) == 130
     assert capsys.readouterr().err == "codling: stopped\n"
+
+
+def test_sigterm_has_a_status_of_its_own_and_warnings_are_not_held_back(
+    capsys: pytest.CaptureFixture[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def terminated(*_: Any, reporter: Any, **__: Any) -> None:
+        reporter.warn("server_core", "checkpoint 6 is damaged")
+        print("noise of a library", file=sys.stderr)
+        raise Terminated("server_core: stopped by SIGTERM after step 5; run again to go on")
+
+    monkeypatch.setattr("codling.recipes.build.build", terminated)
+    assert run(["build", "tiny"]) == 143
+    assert capsys.readouterr().err.splitlines() == [
+        "codling: server_core: checkpoint 6 is damaged",
+        "codling: server_core: stopped by SIGTERM after step 5; run again to go on",
+    ]
 
 
 def test_a_bug_is_no_user_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

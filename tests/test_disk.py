@@ -85,3 +85,15 @@ def test_what_libraries_say_is_not_lost_otherwise(capsys: pytest.CaptureFixture[
         fail()
     assert capsys.readouterr().err == "traceback\n"
     assert logging.getLogger("absl").level == logging.CRITICAL
+
+
+def test_what_nobody_can_catch_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    class Loud:
+        def __del__(self) -> None:
+            raise ValueError("loud")
+
+    before = sys.unraisablehook
+    with quiet_libraries():
+        Loud()
+    assert capsys.readouterr().err == ""
+    assert sys.unraisablehook is before

@@ -119,3 +119,27 @@ def test_import_says_nothing() -> None:
     command = [sys.executable, "-c", "import codling.progress"]
     done = subprocess.run(command, capture_output=True, check=True)
     assert done.stdout == done.stderr == b""
+
+
+@pytest.mark.parametrize("is_terminal", [True, False], ids=["terminal", "log"])
+def test_a_warning_is_one_line_of_its_own(is_terminal: bool) -> None:
+    made, warnings = console(is_terminal=is_terminal), console(is_terminal=False)
+    with build_reporter(made, warnings=warnings) as reporter:
+        reporter.warn("server_core", "before [it] began")
+        reporter.stage_started("server_core", 1, 2)
+        with reporter.progress("server_core", 3, 0) as progress:
+            reporter.warn("server_core", "checkpoint 6 is\ndamaged")
+            progress.update(1, loss=1.0)
+        reporter.stage_done("server_core", 1.0, "")
+    assert text(warnings).splitlines() == [
+        "codling: server_core: before [it] began",
+        "codling: server_core: checkpoint 6 is damaged",
+    ]
+    assert "damaged" not in text(made)
+    assert "1.0 s" in text(made)
+
+
+def test_warnings_go_to_stderr_unless_told_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
+    with build_reporter(console(is_terminal=False)) as reporter:
+        reporter.warn("server_core", "x" * 300)
+    assert capsys.readouterr().err == f"codling: server_core: {'x' * 300}\n"

@@ -14,7 +14,7 @@ import typer
 from typer import Argument, Option
 
 from codling.disk import quiet_libraries, refusal, writing_to
-from codling.errors import UserError
+from codling.errors import Terminated, UserError
 from codling.train.host import prepare_host
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from codling.chat.session import Session
 
-EXIT_DAMAGED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_DAMAGED, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
 
 app = typer.Typer(
     help="Grow a pair of language models from one recipe, a server model and its on-device sibling, and run them.",
@@ -92,6 +92,8 @@ def build(
 
     Several processes (on one machine or many, with --out on a file system that they share) build together: each is
     started with the same command and its own --process-id, or with --cluster under Slurm, GKE, Open MPI, Cloud TPU.
+
+    Exit status 143 says that SIGTERM stopped it after a step of training, which is saved.
     """
     if cluster or (coordinator, num_processes, process_id) != (None, None, None):
         from codling.scale.cluster import Cluster, join
@@ -110,7 +112,9 @@ def build(
     loaded = load_recipe(recipe, assignments)
     directory = out or Path("runs") / loaded.name
     console = Console(highlight=False, quiet=not is_lead())
-    with quiet_libraries(), writing_to(directory), build_reporter(console) as reporter:
+    # Made before the libraries are held back, so that our own warnings are not.
+    warnings = Console(file=sys.stderr, highlight=False)
+    with quiet_libraries(), writing_to(directory), build_reporter(console, warnings=warnings) as reporter:
         build_recipe(loaded, directory, until=until, reporter=reporter)
     results = [directory / name for name in (*BUNDLES, REPORT_FILE) if (directory / name).exists()]
     for path in results:
@@ -374,6 +378,9 @@ def run(arguments: Sequence[str]) -> int:
         return result if isinstance(result, int) else 0
     except UserError as error:
         _complain(str(error))
+    except Terminated as error:
+        _complain(str(error))
+        return EXIT_TERMINATED
     except BrokenPipeError:
         # Whoever read our output has left; Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

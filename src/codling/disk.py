@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from codling.errors import UserError
+from codling.errors import Terminated, UserError
 
 FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
@@ -43,13 +43,16 @@ def quiet_libraries() -> Iterator[None]:
     # Its handler keeps the stderr that it found when it was imported.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     held_back = io.StringIO()
+    # Next to a damaged checkpoint, which is told in one line, it leaves reads that complain when nobody awaits them.
+    complain, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
         with contextlib.redirect_stderr(held_back):
             yield
-    except (UserError, KeyboardInterrupt):
+    except (UserError, Terminated, KeyboardInterrupt):
         held_back.truncate(0)
         raise
     finally:
+        sys.unraisablehook = complain
         sys.stderr.write(held_back.getvalue())
 
 

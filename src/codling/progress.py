@@ -23,9 +23,15 @@ Clock = Callable[[], float]
 
 
 @contextlib.contextmanager
-def build_reporter(console: Console, clock: Clock = time.monotonic) -> Iterator["TerminalReporter | LogReporter"]:
-    """The reporter that suits where the output goes; whatever happens, the terminal is left in order."""
-    reporter = (TerminalReporter if console.is_terminal else LogReporter)(console, clock)
+def build_reporter(
+    console: Console, clock: Clock = time.monotonic, warnings: Console | None = None
+) -> Iterator["TerminalReporter | LogReporter"]:
+    """The reporter that suits where the output goes; whatever happens, the terminal is left in order.
+
+    warnings: where those go; stderr, unless it is given.
+    """
+    kind = TerminalReporter if console.is_terminal else LogReporter
+    reporter = kind(console, clock, warnings or Console(stderr=True, highlight=False))
     try:
         yield reporter
     finally:
@@ -36,8 +42,9 @@ def build_reporter(console: Console, clock: Clock = time.monotonic) -> Iterator[
 class TerminalReporter:
     """One moving line for the running stage, which its one still line replaces."""
 
-    def __init__(self, console: Console, clock: Clock) -> None:
+    def __init__(self, console: Console, clock: Clock, warnings: Console) -> None:
         self._console = console
+        self._warnings = warnings
         self._clock = clock
         self._stage = ""
         self._bars: Bars | None = None
@@ -81,6 +88,14 @@ class TerminalReporter:
             self._bars.remove_task(task)
             self._bars.update(self._waiting, visible=True)
 
+    def warn(self, name: str, message: str) -> None:
+        """Take the moving line out of the way of the warning for a moment."""
+        if self._bars is not None:
+            self._bars.stop()
+        _print(self._warnings, _warning(name, message))
+        if self._bars is not None:
+            self._bars.start()
+
     def close(self) -> None:
         """Take the moving line away."""
         if self._bars is not None:
@@ -92,8 +107,9 @@ class TerminalReporter:
 class LogReporter:
     """A line when a stage begins to work and when it ends, and one every LINE_EVERY_S in between."""
 
-    def __init__(self, console: Console, clock: Clock) -> None:
+    def __init__(self, console: Console, clock: Clock, warnings: Console) -> None:
         self._console = console
+        self._warnings = warnings
         self._clock = clock
         self._stage = ""
         self._is_announced = False
@@ -118,6 +134,10 @@ class LogReporter:
             _print(self._console, f"{self._stage} ...")
         self._is_announced = True
         yield _Lines(self._console, self._clock, self._stage, total)
+
+    def warn(self, name: str, message: str) -> None:
+        """Write it where warnings go."""
+        _print(self._warnings, _warning(name, message))
 
     def close(self) -> None:
         """Nothing moves in a log."""
@@ -184,6 +204,10 @@ def _figure(name: str, value: float) -> str:
     if name.endswith("_per_s"):
         return f"{value:,.0f} {name.removesuffix('_per_s')}/s"
     return f"{name} {value:.3f}"
+
+
+def _warning(name: str, message: str) -> str:
+    return f"codling: {name}: {' '.join(message.splitlines())}"
 
 
 def _duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ write goes to a directory that is thrown away.
 """
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 
@@ -17,3 +18,10 @@ def wait_for_all(reason: str) -> None:
     """Go on when every process has come here with the same reason."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(reason)
+
+
+def any_process(answer: bool) -> bool:
+    """Whether any process says yes; all have to ask at the same point."""
+    if jax.process_count() == 1:
+        return answer
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(answer))))

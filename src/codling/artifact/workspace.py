@@ -23,6 +23,9 @@ class Reporter(Protocol):
     def progress(self, name: str, total: int, start: int) -> contextlib.AbstractContextManager[Progress]:
         """Begin a stretch of `total` units of which `start` are done already."""
 
+    def warn(self, name: str, message: str) -> None:
+        """Say in one line on stderr what went wrong without stopping the work."""
+
 
 class Workspace(NamedTuple):
     """The directory that becomes the artifact, and the stage's line to whoever watches."""
@@ -42,6 +45,10 @@ class Workspace(NamedTuple):
         """Begin a stretch of long work."""
         return self.reporter.progress(self.name, total, start)
 
+    def warn(self, message: str) -> None:
+        """Say what went wrong without stopping the work."""
+        self.reporter.warn(self.name, message)
+
 
 class SilentReporter:
     """Shows nothing."""
@@ -50,6 +57,9 @@ class SilentReporter:
     def progress(self, name: str, total: int, start: int) -> Iterator[Progress]:
         """Swallow the figures."""
         yield _Silence()
+
+    def warn(self, name: str, message: str) -> None:
+        """Swallow the message."""
 
 
 class _Silence:

@@ -28,6 +28,7 @@ from codling.train.loss import LossSums
 from codling.train.objective import matched
 from codling.train.seed import seed_from
 from codling.train.sharding import gather
+from codling.train.spike import skip_figures
 
 
 @config
@@ -79,6 +80,7 @@ def run_recover(config: RecoverConfig, inputs: Inputs, out: Workspace, key: PRNG
         "nll_lost": lost,
         "share_won_back": won_back / lost if lost > 0 else 0.0,
         "num_adapter_parameters": sum(leaf.size for leaf in jax.tree.leaves(adapter)),
+        **skip_figures(record.skips),
     }
 
 

@@ -22,6 +22,7 @@ from codling.pretrain.text_stage import next_token_loss
 from codling.train.loop import LoopConfig, rows_of_process, train
 from codling.train.seed import seed_from
 from codling.train.sharding import gather
+from codling.train.spike import skip_figures
 
 
 @config
@@ -63,4 +64,5 @@ def run_sft(config: SftConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray
     model = gather(model)
     save_model(out.path, model, tokenizer_sha256=corpus.tokenizer.sha256)
     num_tokens = config.loop.num_steps * config.loop.batch_size_rows * length
-    return {"num_tokens": num_tokens, "heldout_before": before, "heldout_after": measure(model)}
+    figures = {"num_tokens": num_tokens, "heldout_before": before, "heldout_after": measure(model)}
+    return figures | skip_figures(record.skips)

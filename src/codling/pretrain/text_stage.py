@@ -16,10 +16,12 @@ from codling.data.prepare import open_corpus
 from codling.evaluate.heldout import heldout_figures
 from codling.model.execution import Execution
 from codling.model.transformer import Transformer
-from codling.train.loop import Loader, LoopConfig, rows_of_process, train
+from codling.train.course import Loader
+from codling.train.loop import LoopConfig, rows_of_process, train
 from codling.train.loss import LossSums
 from codling.train.objective import next_token
 from codling.train.sharding import gather
+from codling.train.spike import skip_figures
 
 
 @config
@@ -81,4 +83,5 @@ def train_on_text(
         "num_tokens": config.num_tokens,
         "heldout_before": before,
         "heldout_after": measure(model),
+        **skip_figures(record.skips),
     }

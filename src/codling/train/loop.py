@@ -1,29 +1,35 @@
 """The one training loop: a generator of step records.
 
 A stage supplies the loss, the loader and its own trainable and frozen parts. The loop goes on from the newest
-checkpoint, saves as it goes, stops before an update that is not finite, and writes metrics as they come.
+checkpoint that is whole, saves as it goes, stops before an update that is not finite and after the step in which
+SIGTERM comes, and writes metrics as they come. `docs/fault_tolerance.md` says what survives what.
 """
 
-import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import pydantic
 from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray, PyTree
 
+from codling.artifact.processes import any_process
 from codling.artifact.workspace import Workspace
 from codling.config import config
-from codling.errors import UserError
+from codling.errors import Terminated, UserError
 from codling.model.config import ModelConfig
 from codling.model.execution import ComputeConfig
-from codling.train.checkpoint import Checkpoints
-from codling.train.metrics import MetricsWriter
+from codling.train.checkpoint import Checkpoints, Keep
+from codling.train.course import Course, Loader, Place
+from codling.train.diagnose import blame
 from codling.train.optimizer import OptimizerConfig, build_optimizer, rates_of_stage
 from codling.train.sharding import MeshConfig, build_mesh, check_fit, data_mesh, local_rows, place, place_rows
-from codling.train.state import init_state
-from codling.train.step import LossFunction, build_step
+from codling.train.signals import noting_sigterm
+from codling.train.spike import Skip, SpikeConfig, SpikeWatch
+from codling.train.state import TrainState, init_state
+from codling.train.step import LossFunction, build_gradients, build_step
+from codling.train.step_log import StepLog
 
 P = TypeVar("P")
 
@@ -41,20 +47,23 @@ class LoopConfig:
     """Layout of the devices; none: rows split over all local devices, or as many as divide the batch."""
     save_every_steps: int = 100
     """A killed stage loses at most this many steps."""
+    keep_last: int = 2
+    """Checkpoints that stay; more than one, so that a damaged one costs steps and not the stage."""
+    keep_every_steps: int | None = None
+    """Those of all multiples of this stay too, until the stage is done."""
     log_every_steps: int = 5
+    spike: SpikeConfig | None = None
+    """When to go back before a loss spike; none: never."""
 
-
-@runtime_checkable
-class Loader(Protocol):
-    """An endless iterator of batches that can say where it is and go there."""
-
-    def __next__(self) -> Any: ...
-
-    def get_state(self) -> dict[str, Any]:
-        """Where it is, as JSON values."""
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Go to a place that `get_state` named."""
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "LoopConfig":
+        if self.save_every_steps < 1 or self.keep_last < 1:
+            raise ValueError("save_every_steps and keep_last must be >= 1")
+        if self.keep_every_steps is not None and (
+            self.keep_every_steps < 1 or self.keep_every_steps % self.save_every_steps
+        ):
+            raise ValueError(f"keep_every_steps must be a multiple of save_every_steps ({self.save_every_steps})")
+        return self
 
 
 class StepRecord(NamedTuple):
@@ -63,6 +72,8 @@ class StepRecord(NamedTuple):
     step: int
     loss: float
     params: Any
+    skips: tuple[Skip, ...] = ()
+    """Loss spikes so far that the run went back from, to train on other data."""
 
 
 def train(
@@ -76,54 +87,55 @@ def train(
 ) -> Iterator[StepRecord]:
     """Train `params` for config.num_steps updates, yielding after each; the last record has the final params.
 
-    Errors: `UserError` when loss or gradient is not finite; the newest checkpoint is kept.
+    After a loss spike the steps yielded go back. Errors: `UserError` when loss or gradient is not finite, or spikes
+    once too often; the newest checkpoint is kept. `Terminated` after SIGTERM.
     """
     mesh = _mesh(config)
     rates = rates_of_stage(config.optimizer, config.num_steps)
-    # Every buffer of the state is given up at each step, so it must be no one else's.
-    state = place(init_state(_copy(params), build_optimizer(config.optimizer.rule)), mesh)
     frozen = place(frozen, mesh)
     step_fn = build_step(loss_fn, config.optimizer.rule, mesh, config.compute)
-    checkpoints = Checkpoints(workspace.checkpoints_path)
-    restored = checkpoints.restore(state)
-    if restored is not None:
-        state = restored.state
-        loader.set_state(restored.loader_state)
-    first_step = 0 if restored is None else restored.step
-    if first_step == config.num_steps:
-        yield StepRecord(first_step, float("nan"), state.params)
+    keep = Keep(config.save_every_steps, config.keep_last, config.keep_every_steps)
+    directory, watch = workspace.checkpoints_path, SpikeWatch(config.spike)
 
-    progress_of_stage = workspace.progress(config.num_steps, first_step)
-    with MetricsWriter(workspace.path, first_step) as writer, progress_of_stage as progress:
-        num_tokens, since = 0.0, time.perf_counter()
-        for step in range(first_step + 1, config.num_steps + 1):
-            batch = next(loader)
-            state, metrics = step_fn(
-                state, frozen, place_rows(batch, mesh, config.batch_size_rows), rates[step - 1], key
-            )
-            if not metrics.is_finite:
-                raise UserError(
-                    f"{workspace.name}: loss or gradient is not finite at step {step} "
-                    f"(loss {float(metrics.loss)}); lower optimizer.schedule.peak_rate, "
-                    "the newest checkpoint is kept"
-                )
-            num_tokens += batch.tokens.size * jax.process_count()
-            if step % config.log_every_steps == 0 or step == config.num_steps:
-                elapsed = time.perf_counter() - since
-                figures = {name: float(value) for name, value in metrics.metrics.items()}
-                writer.write(
-                    step,
-                    loss=float(metrics.loss),
-                    gradient_norm=float(metrics.gradient_norm),
-                    learning_rate=float(rates[step - 1].learning),
-                    tokens_per_s=num_tokens / elapsed,
-                    **figures,
-                )
-                progress.update(step, loss=float(metrics.loss), tokens_per_s=num_tokens / elapsed)
-                num_tokens, since = 0.0, time.perf_counter()
-            if step % config.save_every_steps == 0 or step == config.num_steps:
-                checkpoints.save(step, state, loader.get_state())
-            yield StepRecord(step, float(metrics.loss), state.params)
+    def first_state() -> TrainState[P]:
+        # Every buffer of the state is given up at each step, so it must be no one else's.
+        return place(init_state(_copy(params), build_optimizer(config.optimizer.rule)), mesh)
+
+    with (
+        noting_sigterm() as termination,
+        Checkpoints(directory, keep, owner=workspace.path.name, warn=workspace.warn) as checkpoints,
+    ):
+        course = Course(
+            workspace.name, checkpoints, loader, watch, first_state, save_every_steps=config.save_every_steps
+        )
+        state, step = course.resume()
+        if step == config.num_steps:
+            yield StepRecord(step, float("nan"), state.params, watch.skips)
+
+        with StepLog(workspace, config.num_steps, step, log_every_steps=config.log_every_steps) as log:
+            while step < config.num_steps:
+                step += 1
+                batch = place_rows(next(loader), mesh, config.batch_size_rows)
+                state, metrics = step_fn(state, frozen, batch, rates[step - 1], key)
+                loss = float(metrics.loss)
+                if not metrics.is_finite:
+                    blamed = blame(build_gradients(loss_fn, mesh, config.compute), state, frozen, batch, key)
+                    raise UserError(
+                        f"{workspace.name}: loss or gradient is not finite at step {step} (loss {loss}; {blamed}); "
+                        "lower optimizer.schedule.peak_rate, the newest checkpoint is kept"
+                    )
+                if watch.is_spike(loss):
+                    state, step = course.skip_back(step, loss)
+                    log.go_back(step, watch.skips)
+                    continue
+                log.step(step, metrics, rates[step - 1], num_tokens=batch.tokens.size)
+                is_terminated = any_process(termination.is_requested)
+                if step % config.save_every_steps == 0 or step == config.num_steps or is_terminated:
+                    course.save(Place(state, step))
+                if is_terminated:
+                    checkpoints.wait()
+                    raise Terminated(f"{workspace.name}: stopped by SIGTERM after step {step}; run again to go on")
+                yield StepRecord(step, loss, state.params, watch.skips)
 
 
 def rows_of_process(config: LoopConfig, model: ModelConfig, row_length_tokens: int) -> slice:

@@ -39,6 +39,9 @@ class StepMetrics(NamedTuple):
     metrics: dict[str, Float[Array, ""]]
 
 
+Gradients = Callable[[TrainState[P], PyTree, PyTree, PRNGKeyArray], tuple[P, LossSums]]
+"""(state, frozen, batch, key) -> gradients of the batch's mean loss, and the sums over all devices."""
+
 Step = Callable[[TrainState[P], PyTree, PyTree, Rates, PRNGKeyArray], tuple[TrainState[P], StepMetrics]]
 
 
@@ -49,14 +52,12 @@ def build_step(loss_fn: LossFunction[P], rule: Rule, mesh: Mesh, compute: Comput
     The same arguments give the same step: stages that differ in rates only do not compile again.
     """
     optimizer = build_optimizer(rule)
-    by_hand = splits_rows_only(mesh)
-    gradients_of = _gradients_by_hand(loss_fn, mesh, compute) if by_hand else _gradients(loss_fn, mesh, compute)
+    gradients_of = build_gradients(loss_fn, mesh, compute)
 
     def step(
         state: TrainState[P], frozen: PyTree, batch: PyTree, rates: Rates, key: PRNGKeyArray
     ) -> tuple[TrainState[P], StepMetrics]:
-        gradients, sums = gradients_of(state.params, frozen, batch, jax.random.fold_in(key, state.step))
-        gradients = jax.tree.map(lambda gradient: gradient / sums.weight, gradients)
+        gradients, sums = gradients_of(state, frozen, batch, key)
         norm = optax.tree.norm(gradients)
         loss = sums.value / sums.weight
         is_finite = jnp.isfinite(norm) & jnp.isfinite(loss)
@@ -69,10 +70,23 @@ def build_step(loss_fn: LossFunction[P], rule: Rule, mesh: Mesh, compute: Comput
     return jax.jit(step, donate_argnums=0)
 
 
-Gradients = Callable[[P, PyTree, PyTree, PRNGKeyArray], tuple[P, LossSums]]
+def build_gradients(loss_fn: LossFunction[P], mesh: Mesh, compute: ComputeConfig) -> Gradients[P]:
+    """What a step does before its update."""
+    build = _by_hand if splits_rows_only(mesh) else _by_compiler
+    sums_of = build(loss_fn, mesh, compute)
+
+    def gradients_of(state: TrainState[P], frozen: PyTree, batch: PyTree, key: PRNGKeyArray) -> tuple[P, LossSums]:
+        gradients, sums = sums_of(state.params, frozen, batch, jax.random.fold_in(key, state.step))
+        return jax.tree.map(lambda gradient: gradient / sums.weight, gradients), sums
+
+    return gradients_of
 
 
-def _gradients(loss_fn: LossFunction[P], mesh: Mesh, compute: ComputeConfig) -> Gradients[P]:
+Sums = Callable[[P, PyTree, PyTree, PRNGKeyArray], tuple[P, LossSums]]
+"""(params, frozen, batch, key) -> gradients of the batch's summed loss, and the sums."""
+
+
+def _by_compiler(loss_fn: LossFunction[P], mesh: Mesh, compute: ComputeConfig) -> Sums[P]:
     """Of all rows at once; the compiler splits the program as parameters and activations are laid out."""
     execution = Execution(compute, Partition(mesh))
 
@@ -84,7 +98,7 @@ def _gradients(loss_fn: LossFunction[P], mesh: Mesh, compute: ComputeConfig) -> 
     return of_batch
 
 
-def _gradients_by_hand(loss_fn: LossFunction[P], mesh: Mesh, compute: ComputeConfig) -> Gradients[P]:
+def _by_hand(loss_fn: LossFunction[P], mesh: Mesh, compute: ComputeConfig) -> Sums[P]:
     """Of each device's rows by itself, then summed."""
     execution = Execution(compute)
 
@@ -96,7 +110,7 @@ def _gradients_by_hand(loss_fn: LossFunction[P], mesh: Mesh, compute: ComputeCon
         return summed
 
     rows, everywhere = PartitionSpec(DATA), PartitionSpec()  # type: ignore[no-untyped-call]
-    sharded: Gradients[P] = jax.shard_map(
+    sharded: Sums[P] = jax.shard_map(
         of_device,
         mesh=mesh,
         in_specs=(everywhere, everywhere, rows, everywhere),
