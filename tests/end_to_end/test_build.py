@@ -72,7 +72,16 @@ def _kill_in(stage: str, out: Path, rng: random.Random) -> bool:
 def _is_under_way(stage: str, out: Path, wanted_lines: int) -> bool:
     """A training stage is under way once it has written so many records; any other as soon as it has begun."""
     metrics = list(out.glob(f"stages/{stage}-*/metrics.jsonl"))
-    is_training = stage.split("_")[-1] in {"core", "distill", "scratch", "continued", "context", "sft", "recover"}
+    is_training = stage.split("_")[-1] in {
+        "core",
+        "prune",
+        "distill",
+        "scratch",
+        "continued",
+        "context",
+        "sft",
+        "recover",
+    }
     if not is_training:
         return True
     return bool(metrics) and metrics[0].read_bytes().count(b"\n") >= wanted_lines

@@ -1,74 +1,104 @@
-"""A pruned model is its parent with the other hidden units silenced."""
+"""The stage learns a hard mask or chooses without one, resumes to the same bytes, and refuses what makes no sense."""
 
-import equinox as eqx
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import jax
-import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from codling.data.pack import Row
-from codling.model.config import ModelConfig
-from codling.model.init import init_transformer
-from codling.model.packed_rows import PackedRows
-from codling.model.rope import rotary
-from codling.model.transformer import Transformer
-from codling.pretrain.prune import best_units, keep_units, unit_scores
+from codling.artifact.model_files import load_config, load_model
+from codling.artifact.workspace import SilentReporter, Workspace
+from codling.config import from_dict
+from codling.errors import UserError
+from codling.pretrain.prune import MaskConfig, PruneConfig, run_prune
+from codling.pretrain.unit_scores import Method
+from codling.recipes.tiny import NUM_STEPS, tiny
+from codling.train.loop import train
+from codling.train.metrics import read_metrics
+from tests.conftest import TinyBuild
 
-CONFIG = ModelConfig(
-    vocab_size=40,
-    model_dim=16,
-    ffn_dim=12,
-    num_layers=2,
-    num_query_heads=2,
-    num_kv_heads=1,
-    head_dim=8,
-    context_length_tokens=32,
+CONFIG = tiny().device_prune
+KEY = jax.random.key(0)
+
+
+def run(build: TinyBuild, config: PruneConfig, out: Path) -> dict[str, Any]:
+    out.mkdir(exist_ok=True)
+    inputs = build.inputs(tokens="tokens", parent="device_parent_core")
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        return run_prune(config, inputs, Workspace("prune", out, SilentReporter()), KEY)
+
+
+def test_the_artifact_is_smaller_and_measured_against_chance(tiny_build: TinyBuild) -> None:
+    artifact = tiny_build.artifacts["device_prune"]
+    metrics = artifact.manifest.metrics
+    assert load_config(artifact.path).ffn_dim == CONFIG.ffn_dim
+    assert metrics["method"] == "soft_topk"
+    assert metrics["num_tokens"] == NUM_STEPS * 2 * 256
+    assert {f"heldout_{which}" for which in ("before", "after", "chosen_units", "random_units")} <= set(metrics)
+    assert metrics["num_parameters_after"] < metrics["num_parameters_before"]
+    assert [record["step"] for record in read_metrics(artifact.path)] == list(range(1, NUM_STEPS + 1))
+
+
+def test_the_mask_ends_hard(tiny_build: TinyBuild) -> None:
+    assert tiny_build.artifacts["device_prune"].manifest.metrics["largest_mask_cut"] < 1e-3
+
+
+@pytest.mark.parametrize("method", [method for method in Method if method is not Method.SOFT_TOPK])
+def test_other_methods_cut_the_parent_without_training(tiny_build: TinyBuild, tmp_path: Path, method: Method) -> None:
+    metrics = run(tiny_build, replace(CONFIG, method=method), tmp_path)
+    assert metrics["heldout_after"] == metrics["heldout_chosen_units"]
+    assert (metrics["heldout_after"] == metrics["heldout_random_units"]) == (method is Method.RANDOM)
+    assert "num_tokens" not in metrics
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_weights_that_are_not_trained_along_stay_the_parents(tiny_build: TinyBuild, tmp_path: Path) -> None:
+    run(tiny_build, replace(CONFIG, mask=MaskConfig(trains_weights=False)), tmp_path)
+    parent = load_model(tiny_build.artifacts["device_parent_core"].path)
+    pruned = load_model(tmp_path)
+    np.testing.assert_array_equal(parent.embedding, pruned.embedding)
+    rows_of_parent = {row.tobytes() for row in np.asarray(parent.blocks.feed_forward.gate.weight[1])}
+    assert all(row.tobytes() in rows_of_parent for row in np.asarray(pruned.blocks.feed_forward.gate.weight[1]))
+
+
+def test_killed_and_resumed_it_ends_in_the_same_bytes(
+    tiny_build: TinyBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tiny_build, CONFIG, tmp_path / "undisturbed")
+
+    def killed(*arguments: Any) -> Iterator[Any]:
+        for record in train(*arguments):
+            if record.step == 3:
+                raise KeyboardInterrupt
+            yield record
+
+    with monkeypatch.context() as patched:
+        patched.setattr("codling.pretrain.prune.train", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny_build, CONFIG, tmp_path / "killed")
+    run(tiny_build, CONFIG, tmp_path / "killed")
+    undisturbed, resumed = (tmp_path / name / "model.safetensors" for name in ("undisturbed", "killed"))
+    assert undisturbed.read_bytes() == resumed.read_bytes()
+
+
+@pytest.mark.parametrize("ffn_dim", [0, 48, 100])
+def test_a_width_that_is_not_below_the_parents_is_refused(tiny_build: TinyBuild, tmp_path: Path, ffn_dim: int) -> None:
+    with pytest.raises(UserError, match=f"ffn_dim is {ffn_dim}; it must be below the parent's 48"):
+        run(tiny_build, replace(CONFIG, ffn_dim=ffn_dim), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"start": "soft_topk"}, "the mask's scores cannot start from themselves; name another method"),
+        ({"score_rate": 0.0}, "score_rate must be positive, got 0.0"),
+        ({"start": "lot"}, "key 'start': input should be 'soft_topk', 'contribution', 'mean_activation'"),
+    ],
 )
-
-
-def batch() -> Row:
-    tokens = np.random.default_rng(0).integers(0, CONFIG.vocab_size, (2, 10)).astype(np.int32)
-    ones = np.ones_like(tokens)
-    positions = np.broadcast_to(np.arange(10, dtype=np.int32), tokens.shape)
-    return Row(tokens, tokens, ones.astype(np.float32), ones, positions)
-
-
-def run(model: Transformer) -> jax.Array:
-    rows = batch()
-    return model(jnp.asarray(rows.tokens), jnp.asarray(rows.positions), jnp.asarray(rows.segment_ids), rope_theta=1e4)
-
-
-def test_pruned_model_equals_the_parent_with_the_other_units_zeroed() -> None:
-    parent = init_transformer(CONFIG, jax.random.key(0))
-    units = jnp.asarray([[0, 3, 4, 7, 11], [1, 2, 5, 8, 9]])
-    mask = jnp.zeros((2, 12)).at[jnp.arange(2)[:, None], units].set(1.0)
-    silenced = eqx.tree_at(
-        lambda m: m.blocks.feed_forward.down.weight, parent, parent.blocks.feed_forward.down.weight * mask[:, None, :]
-    )
-    pruned = keep_units(parent, units)
-    assert pruned.config.ffn_dim == 5
-    np.testing.assert_allclose(run(pruned), run(silenced), atol=1e-5)
-
-
-def test_keeping_every_unit_changes_nothing() -> None:
-    parent = init_transformer(CONFIG, jax.random.key(1))
-    kept = keep_units(parent, jnp.broadcast_to(jnp.arange(12), (2, 12)))
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, parent, kept))
-
-
-def test_best_units_are_the_largest_in_their_old_order() -> None:
-    scores = jnp.asarray([[0.1, 5.0, 3.0, 4.0], [9.0, 1.0, 2.0, 8.0]])
-    np.testing.assert_array_equal(best_units(scores, 2), [[1, 3], [0, 3]])
-
-
-def test_scores_of_the_first_layer_match_a_plain_computation() -> None:
-    parent = init_transformer(CONFIG, jax.random.key(2))
-    block = jax.tree.map(lambda leaf: leaf[0], parent.blocks)
-    rows = batch()
-    x = parent.embedding[rows.tokens]
-    angles = rotary(jnp.asarray(rows.positions), CONFIG.head_dim, CONFIG.rope_theta)
-    attended, _ = block.attention(block.attention_norm(x), angles, PackedRows(jnp.asarray(rows.segment_ids)))
-    stream = np.asarray(block.feed_forward_norm(x + attended), np.float64)
-    gate = stream @ np.asarray(block.feed_forward.gate.weight, np.float64).T
-    hidden = gate / (1 + np.exp(-gate)) * (stream @ np.asarray(block.feed_forward.up.weight, np.float64).T)
-    expected = np.abs(hidden).sum((0, 1)) * np.linalg.norm(np.asarray(block.feed_forward.down.weight), axis=0)
-    np.testing.assert_allclose(unit_scores(parent, rows)[0], expected, rtol=1e-4)
+def test_bad_settings_are_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        from_dict(MaskConfig, values, source="recipe")

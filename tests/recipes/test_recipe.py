@@ -14,7 +14,7 @@ def test_every_input_is_an_earlier_stage() -> None:
 
 def test_the_device_shape_is_its_parents_with_fewer_units() -> None:
     recipe = tiny()
-    assert recipe.device_model.ffn_dim == recipe.device_ffn_dim < recipe.device_parent_model.ffn_dim
+    assert recipe.device_model.ffn_dim == recipe.device_prune.ffn_dim < recipe.device_parent_model.ffn_dim
     assert recipe.device_model.model_dim == recipe.device_parent_model.model_dim
 
 

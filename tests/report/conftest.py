@@ -97,8 +97,11 @@ def metrics_of(stage: str) -> dict[str, Any]:
         "server_core": trained(8.111, 4.222),
         "device_parent_core": trained(8.1, 4.6),
         "device_prune": {
+            "method": "soft_topk",
+            "num_tokens": 4000,
             "heldout_before": heldout(4.6),
             "heldout_after": heldout(5.123),
+            "heldout_chosen_units": heldout(5.456),
             "heldout_random_units": heldout(6.789),
             "num_parameters_before": 1000,
             "num_parameters_after": 750,

@@ -15,6 +15,9 @@ def found(inputs: dict[str, Artifact]) -> dict[str, Finding]:
 def test_gains_are_told_as_gains(inputs: dict[str, Artifact]) -> None:
     claims = found(inputs)
     assert claims["Pruning keeps the right units"].verdict == "better"
+    pruning = claims["Pruning keeps the right units"].evidence
+    assert "to 5.456 (+0.856); with random units kept, to 6.789" in pruning
+    assert "4.00\u00a0k tokens, it ends at 5.123 (+0.523)" in pruning
     start = claims["After distillation, pruned + distilled beats from scratch"].evidence
     assert "4.321 against 4.999 (−0.678); first choice right 43.2% against 50.0%" in start
     later = claims["After continued pre-training, pruned + distilled loses to from scratch"]

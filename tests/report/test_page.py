@@ -8,7 +8,9 @@ import pytest
 
 from codling.artifact.stage import Artifact
 from codling.artifact.workspace import SilentReporter, Workspace
+from codling.pretrain.unit_scores import Method
 from codling.report.page import REPORT_FILE, ReportConfig, build_page, run_report
+from codling.report.titles import PRUNING_METHODS
 
 VOID = {"meta", "br", "link", "hr", "img", "input"}
 
@@ -106,3 +108,7 @@ def test_run_leaves_the_page(report_config: ReportConfig, inputs: dict[str, Arti
     written = (tmp_path / REPORT_FILE).read_bytes()
     assert metrics == {"size_bytes": len(written)}
     assert json.dumps(metrics)
+
+
+def test_every_pruning_method_has_a_name_on_the_page() -> None:
+    assert set(PRUNING_METHODS) == set(Method)

@@ -35,7 +35,11 @@ def mini() -> Recipe:
         conversations=replace(recipe.conversations, num_train_by_skill=train_counts, new_words=True),
         server_model=named_size("mini_server"),
         device_parent_model=named_size("mini_device_parent"),
-        device_ffn_dim=named_size("mini_device").ffn_dim,
+        device_prune=replace(
+            recipe.device_prune,
+            ffn_dim=named_size("mini_device").ffn_dim,
+            text=_text(recipe.device_prune.text, 600, 5e-4),
+        ),
         server_core=_text(recipe.server_core, 6000, 1e-2),
         device_parent_core=_text(recipe.device_parent_core, 3000, 1e-2),
         device_distill=replace(recipe.device_distill, text=_text(recipe.device_distill.text, 4000, 1e-2)),

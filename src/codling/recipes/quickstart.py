@@ -13,6 +13,7 @@ from codling.ondevice.recover import RecoverConfig
 from codling.posttrain.sft import SftConfig
 from codling.pretrain.distill import DistillConfig
 from codling.pretrain.long_context import LongContextConfig
+from codling.pretrain.prune import PruneConfig
 from codling.pretrain.text_stage import TextStageConfig
 from codling.recipes.recipe import Recipe
 from codling.tokenizer.train import TokenizerConfig
@@ -54,7 +55,10 @@ def quickstart() -> Recipe:
         device_parent_model=named_size("quickstart_device_parent"),
         server_core=text_stage(640, 8e-3, CORE_MIXTURE, warmup_steps=60, data_seed=0),
         device_parent_core=text_stage(280, 4e-3, CORE_MIXTURE, warmup_steps=40, data_seed=1),
-        device_ffn_dim=named_size("quickstart_device").ffn_dim,
+        device_prune=PruneConfig(
+            ffn_dim=named_size("quickstart_device").ffn_dim,
+            text=text_stage(64, 2e-3, CORE_MIXTURE, warmup_steps=8, data_seed=5),
+        ),
         device_distill=DistillConfig(text=text_stage(320, 4e-3, CORE_MIXTURE, warmup_steps=40, data_seed=2)),
         server_continued=text_stage(80, 1e-3, CONTINUED_MIXTURE, warmup_steps=8, data_seed=3),
         device_continued=text_stage(80, 1e-3, CONTINUED_MIXTURE, warmup_steps=8, data_seed=3),

@@ -47,8 +47,7 @@ class Recipe:
     """Same width and depth as the device model, with more FFN units to prune from."""
     server_core: TextStageConfig
     device_parent_core: TextStageConfig
-    device_ffn_dim: int
-    """FFN units a layer that pruning keeps."""
+    device_prune: PruneConfig
     device_distill: DistillConfig
     server_continued: TextStageConfig
     device_continued: TextStageConfig
@@ -68,15 +67,20 @@ class Recipe:
                 raise ValueError(f"a mixture names '{unknown[0]}'; the recipe has {', '.join(sorted(known))}")
 
     def _mixtures(self) -> tuple[MixtureWeights, ...]:
-        text = (self.server_core, self.device_parent_core, self.device_distill.text, self.server_continued)
-        more = (self.device_continued, self.server_long_context.text, self.device_long_context.text)
+        text = (self.server_core, self.device_parent_core, self.device_prune.text, self.device_distill.text)
+        more = (
+            self.server_continued,
+            self.device_continued,
+            self.server_long_context.text,
+            self.device_long_context.text,
+        )
         tuned = (self.server_sft, self.device_sft, self.device_recover)
         return tuple(stage.mixture for stage in (*text, *more, *tuned))
 
     @property
     def device_model(self) -> ModelConfig:
         """The device's shape: its parent's with fewer FFN units."""
-        return replace(self.device_parent_model, ffn_dim=self.device_ffn_dim)
+        return replace(self.device_parent_model, ffn_dim=self.device_prune.ffn_dim)
 
 
 def stages(recipe: Recipe) -> tuple[Stage, ...]:
@@ -116,8 +120,8 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
         Stage(
             "device_prune",
             "model",
-            2,
-            PruneConfig(ffn_dim=recipe.device_ffn_dim, text=recipe.device_parent_core),
+            3,
+            recipe.device_prune,
             tokens | {"parent": "device_parent_core"},
             run_prune,
         ),

@@ -48,7 +48,7 @@ def tiny() -> Recipe:
         ),
         server_model=shape,
         device_parent_model=replace(shape, ffn_dim=48),
-        device_ffn_dim=24,
+        device_prune=replace(recipe.device_prune, ffn_dim=24, text=text(recipe.device_prune.text)),
         server_core=text(recipe.server_core),
         device_parent_core=text(recipe.device_parent_core),
         device_distill=replace(recipe.device_distill, text=text(recipe.device_distill.text)),

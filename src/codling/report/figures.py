@@ -125,17 +125,19 @@ def positions_figure(inputs: Inputs, side: str, old_length: int) -> Markup | Non
 
 
 def pruning_figure(metrics: Mapping[str, Any]) -> Markup:
-    """Parent, best units kept, random units kept."""
+    """The parent, its chosen and as many random units, and what the stage left if it trained."""
     values = {
         "parent": metrics["heldout_before"]["nll"],
-        "best units kept": metrics["heldout_after"]["nll"],
         "random units kept": metrics["heldout_random_units"]["nll"],
+        "chosen units kept": metrics["heldout_chosen_units"]["nll"],
     }
-    description = "Held-out loss of the parent and of two ways to prune it: " + ", ".join(
+    if num_tokens(metrics):
+        values["chosen while training"] = metrics["heldout_after"]["nll"]
+    description = "Held-out loss of the parent and of ways to prune it: " + ", ".join(
         f"{name} {loss(value)}" for name, value in values.items()
     )
     with drawing("pruning", description) as draw:
-        _ladder(draw, values, [COLORS["ink"], COLORS["device"], COLORS["control"]])
+        _ladder(draw, values, [COLORS["ink"], COLORS["control"], *[COLORS["device"]] * (len(values) - 2)])
     return draw.svg
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from codling.artifact.stage import Inputs
 from codling.report.formats import Verdict, bits, count, loss, percent, signed, size, verdict
 from codling.report.skill_scores import MODELS, Score, SkillReport
+from codling.report.stage_table import num_tokens
 from codling.report.start import start_parts
 from codling.report.titles import full_title
 
@@ -40,18 +41,23 @@ def findings(inputs: Inputs, skills: Sequence[SkillReport]) -> list[Finding]:
 
 
 def _pruning(metrics: Mapping[str, Any]) -> Finding:
-    before, best, random = (metrics[key]["nll"] for key in ("heldout_before", "heldout_after", "heldout_random_units"))
+    """The choice of units, with the parent's weights on both sides: chance did not train along."""
+    before, after, chosen, random = (
+        metrics[f"heldout_{which}"]["nll"] for which in ("before", "after", "chosen_units", "random_units")
+    )
     removed = 1 - metrics["num_parameters_after"] / metrics["num_parameters_before"]
-    outcome = verdict(best - random)
+    outcome = verdict(chosen - random)
     claims = {
         "better": "Pruning keeps the right units",
         "same": "Pruning is no better than chance",
         "worse": "Pruning keeps worse units than chance",
     }
     evidence = (
-        f"Without {percent(removed)} of its parameters the parent goes from {loss(before)} to {loss(best)} "
-        f"({signed(best - before)}); with random units kept, to {loss(random)} ({signed(random - before)})."
+        f"Without {percent(removed)} of its parameters the parent goes from {loss(before)} to {loss(chosen)} "
+        f"({signed(chosen - before)}); with random units kept, to {loss(random)} ({signed(random - before)})."
     )
+    if tokens := num_tokens(metrics):
+        evidence += f" Trained along over {count(tokens)} tokens, it ends at {loss(after)} ({signed(after - before)})."
     return Finding(outcome, claims[outcome], evidence, "start")
 
 

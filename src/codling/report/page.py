@@ -23,6 +23,7 @@ from codling.report.skill_scores import MODELS, skill_reports
 from codling.report.stage_table import stage_rows
 from codling.report.start import start_parts
 from codling.report.summary import headline, size_rows, tiles, total_tokens, total_wall_time_s
+from codling.report.titles import PRUNING_METHODS
 
 REPORT_FILE = "report.html"
 TEMPLATE = "report.html.j2"
@@ -67,6 +68,7 @@ def build_page(config: ReportConfig, inputs: Inputs) -> str:
         lane_figures={side: figures.lane_figure(inputs, rows, side) for side in SIDES},
         start_parts=start_parts(inputs),
         start_figure=figures.start_figure(inputs),
+        pruning_method=PRUNING_METHODS[inputs["device_prune"].manifest.metrics["method"]],
         pruning_figure=figures.pruning_figure(inputs["device_prune"].manifest.metrics),
         old_lengths=old_lengths,
         position_figures={side: figures.positions_figure(inputs, side, old_lengths[side]) for side in SIDES},

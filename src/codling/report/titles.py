@@ -20,6 +20,15 @@ TITLES = {
     "device": "Device bundle",
 }
 
+PRUNING_METHODS = {
+    "soft_topk": "a learned Soft-Top-K mask",
+    "contribution": "what they add to the residual stream",
+    "mean_activation": "their mean activation",
+    "weight_norm": "the norm of their weights",
+    "random": "lot",
+}
+"""What the units that pruning keeps are chosen by."""
+
 
 def lane(stage: str) -> Lane:
     """The model that a stage works on."""
