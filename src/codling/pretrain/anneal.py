@@ -21,7 +21,7 @@ class AnnealConfig:
 
     start_temperature: float = 0.3
     """Ours, like the end (unknown in the report); from 0.1 to 1 the start changed little (`bench/results/LOG.md`)."""
-    end_temperature: float = 1e-4
+    end_temperature: float = 1e-5
     """So low that no unit is left between 0 and 1: at 0.01 some three units a layer were."""
 
     @pydantic.model_validator(mode="after")
