@@ -4,25 +4,19 @@ Conversations are packed whole into rows, as documents that do not see each othe
 the mixture, so that the model does not forget how to go on with plain text.
 """
 
-from functools import partial
 from typing import Any
 
 from jaxtyping import PRNGKeyArray
 
-from codling.artifact.model_files import load_model, save_model
+from codling.artifact.model_files import load_model
 from codling.artifact.stage import Inputs
 from codling.artifact.workspace import Workspace
 from codling.config import config
-from codling.data.loader import build_loader
 from codling.data.mixture import MixtureWeights
-from codling.data.prepare import open_corpus
 from codling.errors import UserError
-from codling.evaluate.heldout import heldout_figures
-from codling.pretrain.text_stage import next_token_loss
-from codling.train.loop import LoopConfig, rows_of_process, train
+from codling.pretrain.text_stage import TextStageConfig, train_on_text
+from codling.train.loop import LoopConfig
 from codling.train.seed import seed_from
-from codling.train.sharding import gather
-from codling.train.spike import skip_figures
 
 
 @config
@@ -46,23 +40,11 @@ def run_sft(config: SftConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray
             f"{out.name}: sequence_length_tokens is {config.sequence_length_tokens}, beyond the model's context of "
             f"{model.config.context_length_tokens} tokens"
         )
-    corpus = open_corpus(inputs["tokens"].path)
-    length = config.sequence_length_tokens
-    rows = corpus.training_rows(config.mixture, row_length_tokens=length, seed=seed_from(key))
-    measure = partial(
-        heldout_figures,
-        corpus=corpus,
-        row_length_tokens=length,
-        rows_per_kind=config.heldout_rows_per_kind,
-        with_skills=True,
+    text = TextStageConfig(
+        loop=config.loop,
+        sequence_length_tokens=config.sequence_length_tokens,
+        mixture=config.mixture,
+        data_seed=seed_from(key),
+        heldout_rows_per_kind=config.heldout_rows_per_kind,
     )
-    before = measure(model)
-    part = rows_of_process(config.loop, model.config, length)
-    with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows, part=part) as loader:
-        for record in train(config.loop, next_token_loss, model, None, loader, out, key):
-            model = record.params
-    model = gather(model)
-    save_model(out.path, model, tokenizer_sha256=corpus.tokenizer.sha256)
-    num_tokens = config.loop.num_steps * config.loop.batch_size_rows * length
-    figures = {"num_tokens": num_tokens, "heldout_before": before, "heldout_after": measure(model)}
-    return figures | skip_figures(record.skips)
+    return train_on_text(text, model, inputs, out, key, with_skills=True)

@@ -61,16 +61,26 @@ def train_on_text(
     loss_fn: Any = next_token_loss,
     frozen: PyTree = None,
     with_targets: Callable[[BatchLoader], Loader] = lambda loader: loader,
+    with_skills: bool = False,
 ) -> dict[str, Any]:
     """Train `model` on the tokens artifact among the inputs, save it, and return the stage's headline figures.
 
-    `with_targets` may add to what the loader yields.
+    `with_targets` may add to what the loader yields; `with_skills` measures the held-out conversations too.
     """
     corpus = open_corpus(inputs["tokens"].path)
     length = config.sequence_length_tokens
+    if length > model.config.context_length_tokens:
+        out.warn(
+            f"rows are {length} tokens long; rope_theta {model.config.rope_theta:,.0f} was trained to "
+            f"{model.config.context_length_tokens}; context-lengthening raises it"
+        )
     rows = corpus.training_rows(config.mixture, row_length_tokens=length, seed=config.data_seed)
     measure = partial(
-        heldout_figures, corpus=corpus, row_length_tokens=length, rows_per_kind=config.heldout_rows_per_kind
+        heldout_figures,
+        corpus=corpus,
+        row_length_tokens=length,
+        rows_per_kind=config.heldout_rows_per_kind,
+        with_skills=with_skills,
     )
     before = measure(model)
     part = rows_of_process(config.loop, model.config, length)
