@@ -7,6 +7,7 @@ rest of it: nothing is compiled again as it changes, and a run that is resumed a
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import pydantic
 from jaxtyping import Float
@@ -43,7 +44,7 @@ class AnnealedBatch(NamedTuple):
     temperature: Float[np.ndarray, " B"]
 
     @property
-    def tokens(self) -> np.ndarray:
+    def tokens(self) -> np.ndarray | jax.Array:
         """The rows' tokens, which the loop counts."""
         return self.rows.tokens
 

@@ -28,7 +28,7 @@ class DistillBatch(NamedTuple):
     choices: Int[np.ndarray, "B T"]
 
     @property
-    def tokens(self) -> Int[np.ndarray, "B T"]:
+    def tokens(self) -> np.ndarray | jax.Array:
         """The rows' inputs."""
         return self.rows.tokens
 
