@@ -9,6 +9,7 @@ import pytest
 
 from codling.artifact.model_files import load_model
 from codling.config import from_dict
+from codling.data.long_questions import Category
 from codling.data.prepare import Corpus, open_corpus
 from codling.errors import UserError
 from codling.evaluate.retrieval import (
@@ -21,7 +22,8 @@ from codling.evaluate.retrieval import (
 from codling.model.transformer import Transformer
 from tests.conftest import TinyBuild
 
-CONFIG = RetrievalConfig(lengths_tokens=(128, 256), depths=(0.0, 0.5, 1.0), num_documents=2)
+COUNTS: dict[Category, int] = {"one_fact": 2, "several_facts": 1, "overwritten_fact": 4}
+CONFIG = RetrievalConfig(lengths_tokens=(128, 256), depths=(0.0, 0.5, 1.0), num_documents_by_category=COUNTS)
 
 
 @pytest.fixture
@@ -36,14 +38,15 @@ def model(tiny_build: TinyBuild) -> Transformer:
 
 def test_every_cell_of_every_category_has_its_share(corpus: Corpus, model: Transformer) -> None:
     figures = retrieval_figures(model, corpus, CONFIG)
-    assert (figures["lengths_tokens"], figures["depths"], figures["num_documents"]) == ([128, 256], [0.0, 0.5, 1.0], 2)
+    grid = (figures["lengths_tokens"], figures["depths"], figures["num_documents"])
+    assert grid == ([128, 256], [0.0, 0.5, 1.0], COUNTS)
     assert figures["chance"] == 1 / len(CONFIG.words.values("heldout"))
     assert figures["chance_among_told"] == {"one_fact": 1.0, "several_facts": 0.25, "overwritten_fact": 0.5}
     for measure in ("choice", "exact"):
-        assert list(figures[measure]) == list(CONFIG.categories)
-        for cells in figures[measure].values():
+        assert list(figures[measure]) == list(COUNTS)
+        for category, cells in figures[measure].items():
             assert np.shape(cells) == (2, 3)
-            assert {cell for row in cells for cell in row} <= {0.0, 0.5, 1.0}
+            assert (np.asarray(cells) * COUNTS[category] % 1 == 0).all()
 
 
 def test_it_measures_the_same_again(corpus: Corpus, model: Transformer) -> None:
@@ -90,7 +93,7 @@ def test_values_that_begin_alike_are_never_told_apart(model: Transformer) -> Non
 
 def test_a_model_that_says_nothing_finds_nothing(corpus: Corpus, model: Transformer) -> None:
     silent = eqx.tree_at(lambda m: m.embedding, model, jnp.zeros_like(model.embedding))
-    figures = retrieval_figures(silent, corpus, replace(CONFIG, categories=("one_fact",)))
+    figures = retrieval_figures(silent, corpus, replace(CONFIG, num_documents_by_category={"one_fact": 3}))
     assert {cell for row in figures["choice"]["one_fact"] for cell in row} == {0.0}
 
 
@@ -111,13 +114,16 @@ def test_rows_hold_every_probe_once_and_no_more_than_fits() -> None:
     [
         ({"lengths_tokens": []}, "at least one length"),
         ({"depths": [0.5, 1.5]}, "must lie between 0 and 1"),
-        ({"num_documents": 0}, "one document a cell"),
-        ({"categories": ["poem"]}, "categories"),
+        ({"num_documents_by_category": {}}, "one category"),
+        ({"num_documents_by_category": {"one_fact": 0}}, "leave the category out"),
+        ({"num_documents_by_category": {"poem": 1}}, "num_documents_by_category"),
     ],
 )
 def test_bad_grids_are_named(change: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        from_dict(RetrievalConfig, {"lengths_tokens": [128]} | change, source="recipe")
+        from_dict(
+            RetrievalConfig, {"lengths_tokens": [128], "num_documents_by_category": COUNTS} | change, source="recipe"
+        )
 
 
 def test_unknown_filler_and_too_little_room_are_named(corpus: Corpus, model: Transformer) -> None:

@@ -7,6 +7,7 @@ it is the model's first choice of the whole vocabulary, as greedy generation wou
 Documents of all lengths share rows of the greatest length, so that one program serves them all.
 """
 
+import itertools
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -33,16 +34,17 @@ class RetrievalConfig:
     """Lengths of the documents, question included."""
     depths: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     """Share of the text before the fact: 0 at the begin, 1 right before the question."""
-    num_documents: int = 16
-    """Of each category in each cell."""
-    categories: tuple[Category, ...] = ("one_fact", "several_facts", "overwritten_fact")
+    num_documents_by_category: dict[Category, int]
+    """Category -> documents in each cell."""
     filler_kinds: tuple[str, ...] = ("stories",)
     words: QuestionWords = QuestionWords()
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (self.lengths_tokens and self.depths and self.categories and self.num_documents >= 1):
-            raise ValueError("a grid needs at least one length, one depth, one category and one document a cell")
+        if not (self.lengths_tokens and self.depths and self.num_documents_by_category):
+            raise ValueError("a grid needs at least one length, one depth and one category")
+        if min(self.num_documents_by_category.values()) < 1:
+            raise ValueError("num_documents_by_category holds less than 1; leave the category out")
         if not all(0 <= depth <= 1 for depth in self.depths):
             raise ValueError("depths are shares of the text, they must lie between 0 and 1")
 
@@ -74,20 +76,26 @@ def retrieval_figures(model: Transformer, corpus: Corpus, config: RetrievalConfi
     values = config.words.values("heldout")
     first_ids = [corpus.tokenizer.encode(f" {value}")[0] for value in values]
     choice, exact = score_probes(model, probes, first_ids)
-    shape = (len(config.categories), len(config.lengths_tokens), len(config.depths), config.num_documents)
+    counts = config.num_documents_by_category
+    num_cells = len(config.lengths_tokens) * len(config.depths)
+    ends = list(itertools.accumulate(num_cells * count for count in counts.values()))
 
-    def grid(is_right: list[bool]) -> dict[str, list[list[float]]]:
-        means = np.reshape(is_right, shape).mean(axis=-1).tolist()
-        return dict(zip(config.categories, means, strict=True))
+    def grids(is_right: list[bool]) -> dict[Category, list[list[float]]]:
+        parts = (is_right[end - num_cells * count : end] for end, count in zip(ends, counts.values(), strict=True))
+        shape = (len(config.lengths_tokens), len(config.depths), -1)
+        return {
+            category: np.reshape(part, shape).mean(axis=-1).tolist()
+            for category, part in zip(counts, parts, strict=True)
+        }
 
     return {
         "lengths_tokens": list(config.lengths_tokens),
         "depths": list(config.depths),
-        "num_documents": config.num_documents,
+        "num_documents": dict(counts),
         "chance": 1 / len(values),
-        "chance_among_told": {category: 1 / NUM_TOLD[category] for category in config.categories},
-        "choice": grid(choice),
-        "exact": grid(exact),
+        "chance_among_told": {category: 1 / NUM_TOLD[category] for category in counts},
+        "choice": grids(choice),
+        "exact": grids(exact),
     }
 
 
@@ -99,10 +107,10 @@ def _write_probes(corpus: Corpus, config: RetrievalConfig) -> list[Probe]:
     writer = QuestionWriter(documents, config.words, "heldout", tokenizer.encode)
     rng = random_for("retrieval", "heldout", config.seed)
     probes = []
-    for category in config.categories:
+    for category, num_documents in config.num_documents_by_category.items():
         for length in config.lengths_tokens:
             for depth in config.depths:
-                for _ in range(config.num_documents):
+                for _ in range(num_documents):
                     document = writer.write(
                         category, length, rng, num_facts=NUM_TOLD[category], depth=depth, num_asked=1
                     )

@@ -39,7 +39,10 @@ def tiny() -> Recipe:
         return replace(stage, loop=short(stage.loop), heldout_rows_per_kind=8)
 
     def longer(stage: LongContextConfig) -> LongContextConfig:
-        retrieval = replace(stage.retrieval, lengths_tokens=(256, 512), depths=(0.0, 1.0), num_documents=2)
+        counts = dict.fromkeys(stage.retrieval.num_documents_by_category, 2)
+        retrieval = replace(
+            stage.retrieval, lengths_tokens=(256, 512), depths=(0.0, 1.0), num_documents_by_category=counts
+        )
         return replace(stage, text=text(stage.text), retrieval=retrieval)
 
     return replace(

@@ -64,7 +64,7 @@ def _shares(
     shares = []
     for figures in (before, after):
         cells = [cell for index in rows for cell in figures["choice"][category][index]]
-        share, number = sum(cells) / len(cells), len(cells) * figures["num_documents"]
+        share, number = sum(cells) / len(cells), len(cells) * figures["num_documents"][category]
         shares.append(Share(share, wilson_interval(round(share * number), number)))
     return shares[0], shares[1]
 
