@@ -4,6 +4,7 @@ import random
 import re
 from typing import get_args
 
+import numpy as np
 import pytest
 
 from codling.config import from_dict
@@ -24,6 +25,7 @@ from codling.errors import UserError
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 STORIES = {split: load_documents("stories", split)[:60] for split in SPLITS}
+STORIES_OF = {split: {"stories": STORIES[split]} for split in SPLITS}
 CONFIG = QuestionsConfig(
     num_documents=60,
     min_length_tokens=60,
@@ -80,9 +82,9 @@ def test_categories_have_their_numbers_of_facts() -> None:
         assert first.name == last.name
         assert first.value != last.value
         assert document.asked == (last,)
-    several = documents("several_facts")
-    assert {len(document.facts) for document in several} == {2, 3, 4}
-    for document in several:
+    for number in (2, 4):
+        assert {len(document.facts) for document in documents("several_facts", num_facts=number)} == {number}
+    for document in documents("several_facts"):
         assert sorted(document.facts) == sorted(document.asked)
         assert len({fact.name for fact in document.facts}) == len(document.facts)
         assert len({fact.value for fact in document.facts}) == len(document.facts)
@@ -122,27 +124,34 @@ def test_the_loss_mask_is_on_the_answers_alone() -> None:
     assert "".join(map(chr, ids[1:-1])) == document.text
 
 
-def test_a_document_too_long_for_many_facts_has_fewer_of_them() -> None:
-    length = len(documents("several_facts", num_facts=2)[0].encode(encode, bos_id=1, eos_id=2)[0])
-    assert length == pytest.approx(200, abs=MAX_SENTENCE_TOKENS)
-    assert {len(writer().write("several_facts", 60, random.Random(i)).facts) for i in range(9)} == {2}
+def test_training_documents_have_two_to_four_facts_and_keep_the_greatest_length() -> None:
+    written = write_training_documents(CONFIG, "q", STORIES_OF["train"], encode)
+    assert len(written) == CONFIG.num_documents
+    assert {len(document.facts) for document in written} == {1, 2, 3, 4}
+    lengths = [len(document.encode(encode, bos_id=1, eos_id=2)[0]) for document in written]
+    assert max(lengths) <= CONFIG.max_length_tokens
+    assert min(lengths) < 1.5 * CONFIG.min_length_tokens
+
+
+def test_leaning_to_the_short_makes_most_documents_short() -> None:
+    leaning = from_dict(QuestionsConfig, vars_of(CONFIG) | {"short_leaning": 3.0}, source="test")
+    written = (write_training_documents(config, "q", STORIES_OF["train"], encode) for config in (leaning, CONFIG))
+    means = [np.mean([len(encode(document.text)) for document in documents]) for documents in written]
+    assert means[0] < 0.8 * means[1]
 
 
 def test_no_held_out_document_is_in_training() -> None:
-    """Its sentences come from held-out stories: none of them may stand in a training document."""
-    config = CONFIG
-    train = {fill for d in write_training_documents(config, "q", STORIES_OF["train"], encode) for fill in filler_of(d)}
+    """Its sentences come from held-out stories: none of them, unless very short, stands in a training document."""
+    train = {part for d in write_training_documents(CONFIG, "q", STORIES_OF["train"], encode) for part in around(d)}
     rng = random.Random(0)
-    heldout = {fill for _ in range(60) for fill in filler_of(writer("heldout").write("one_fact", 200, rng))}
-    long = {fill for fill in heldout if len(fill) > 40}
+    heldout = {part for _ in range(60) for part in around(writer("heldout").write("one_fact", 200, rng))}
+    long = {part for part in heldout if len(part) > 40}
     assert long
     assert not long & train
 
 
-STORIES_OF = {split: {"stories": STORIES[split]} for split in SPLITS}
-
-
-def filler_of(document: Document) -> list[str]:
+def around(document: Document) -> list[str]:
+    """The sentences around facts and questions."""
     return re.split(r"(?<=[.!?])\s+", ASKED.sub("", TOLD.sub("", document.text)))
 
 
@@ -174,6 +183,7 @@ def vars_of(config: QuestionsConfig) -> dict[str, object]:
     ("change", "message"),
     [
         ({"num_documents": 0}, "num_documents is 0"),
+        ({"short_leaning": 0.0}, "short_leaning is 0.0"),
         ({"min_length_tokens": 400}, "min_length_tokens is 400, max_length_tokens 300"),
         ({"share_by_category": {}}, "at least one category"),
         ({"share_by_category": {"one_fact": -1.0}}, "positive shares"),

@@ -158,20 +158,16 @@ class QuestionWriter:
     ) -> Document:
         """A document of at most `length_tokens`, its begin and end counted.
 
-        `several_facts` has up to `num_facts` of them, as many as there is room for, but two at least. Where `depth` is
-        given, the fact that the first question asks for has that share of the filler before it; every other fact
-        stands at a random place (an overwritten one before the one that counts). `num_asked`: none asks for all. Where
-        facts and questions alone are too long the document is just them, if it is then no longer than `longest_tokens`.
+        `several_facts` has `num_facts` of them. Where `depth` is given, the fact that the first question asks for has
+        that share of the filler before it; every other fact stands at a random place (an overwritten one before the one
+        that counts). `num_asked`: none asks for all. Where facts and questions alone are longer than `length_tokens`
+        the document is just them, if `longest_tokens` allows it.
 
-        Errors: `UserError` where it would be.
+        Errors: `UserError` where it does not.
         """
-        while True:
-            told, right = self._draw_facts(category, num_facts, rng)
-            asked = right[:num_asked]
-            needed = 2 + self._count(told, asked)
-            if needed <= length_tokens or category != "several_facts" or num_facts == 2:
-                break
-            num_facts -= 1
+        told, right = self._draw_facts(category, num_facts, rng)
+        asked = right[:num_asked]
+        needed = 2 + self._count(told, asked)
         if needed > max(length_tokens, longest_tokens):
             raise UserError(
                 f"long questions: {max(length_tokens, longest_tokens)} tokens are too few for a document of category "
@@ -192,7 +188,7 @@ class QuestionWriter:
 
     def _draw_facts(self, category: Category, num_facts: int, rng: random.Random) -> tuple[list[Fact], list[Fact]]:
         """What is told, and the part of it that is right. A fact that is overwritten comes before its successor."""
-        number = 1 if category == "one_fact" else 2 if category == "overwritten_fact" else rng.randint(2, num_facts)
+        number = 1 if category == "one_fact" else 2 if category == "overwritten_fact" else num_facts
         values = rng.sample(self._values, number)
         if category == "overwritten_fact":
             told = [Fact(name, value) for name, value in zip(rng.sample(self._names, 1) * 2, values, strict=True)]
@@ -209,10 +205,8 @@ class QuestionWriter:
 
     def _count(self, told: list[Fact], asked: list[Fact]) -> int:
         """Tokens of facts and questions."""
-        questions = (QUESTION.format(name=fact.name) + f" {fact.value}" for fact in asked)
-        return sum(len(self._encode(text)) for text in [*map(_sentence, told), *questions]) + len(
-            asked * len(self._encode("."))
-        )
+        questions = [part for fact in asked for part in (QUESTION.format(name=fact.name), f" {fact.value}", ".")]
+        return sum(len(self._encode(part)) for part in [*map(_sentence, told), *questions])
 
 
 def write_training_documents(
@@ -229,7 +223,10 @@ def write_training_documents(
         category = rng.choices(list(shares), list(shares.values()))[0]
         stretch = (config.max_length_tokens / config.min_length_tokens) ** (rng.random() ** config.short_leaning)
         length = int(config.min_length_tokens * stretch)
-        documents.append(writer.write(category, length, rng, longest_tokens=config.max_length_tokens))
+        num_facts = rng.randint(2, MAX_FACTS)
+        documents.append(
+            writer.write(category, length, rng, num_facts=num_facts, longest_tokens=config.max_length_tokens)
+        )
     return documents
 
 

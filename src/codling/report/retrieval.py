@@ -12,7 +12,7 @@ from codling.report.svg import COLORS, Drawing, drawing
 
 MAPPED = "one_fact"
 """The category of the heat map."""
-DARK_FROM = 0.55
+DARK_FROM = 0.7
 """From this share on a cell is so full of its color that its number is written in the page's."""
 HEIGHT_IN = 2.6
 
@@ -110,7 +110,7 @@ def _draw_map(draw: Drawing, panel: int, figures: Mapping[str, Any], side: str, 
     axes.set_xlim(-0.5, len(lengths) - 0.5)
     axes.set_ylim(len(depths) - 0.5, -0.5)
     axes.set_xticks(range(len(lengths)), [str(length) for length in lengths], fontsize=8.5)
-    axes.set_yticks(range(len(depths)), [percent(depth) for depth in depths] if panel == 0 else [], fontsize=8.5)
+    axes.set_yticks(range(len(depths)), [f"{100 * depth:.0f}%" for depth in depths] if panel == 0 else [], fontsize=8.5)
     axes.tick_params(length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
