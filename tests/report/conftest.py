@@ -84,10 +84,28 @@ def by_position(*values: float) -> dict[str, float]:
     return {f"{128 * i}-{128 * (i + 1)}": value for i, value in enumerate(values)}
 
 
+def found_facts(*within_and_beyond: float) -> dict[str, Any]:
+    """A grid of two lengths within the context of `SHAPE` and two beyond it, at two depths."""
+    within, beyond = within_and_beyond
+    one_fact = [[within, within], [within, within], [beyond, beyond], [beyond - 0.1, beyond + 0.1]]
+    half = [[share / 2 for share in row] for row in one_fact]
+    return {
+        "lengths_tokens": [128, 256, 512, 1024],
+        "depths": [0.0, 1.0],
+        "num_documents": {"one_fact": 20, "several_facts": 20},
+        "chance": 0.0625,
+        "chance_among_told": {"one_fact": 1.0, "several_facts": 0.25},
+        "choice": {"one_fact": one_fact, "several_facts": half},
+        "exact": {"one_fact": half, "several_facts": half},
+    }
+
+
 def metrics_of(stage: str) -> dict[str, Any]:
     lengthened = {
         "nll_by_position_before": by_position(4.0, 4.0, 5.0, 6.0),
         "nll_by_position_after": by_position(4.0, 4.0, 3.5, 3.3),
+        "retrieval_before": found_facts(0.9, 0.2),
+        "retrieval_after": found_facts(0.95, 0.8),
     }
     sizes = {"num_parameters": 2_000_000, "num_parameters_embedding": 400_000, "size_bytes": 8_000_000}
     table: dict[str, dict[str, Any]] = {

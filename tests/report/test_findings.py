@@ -5,6 +5,7 @@ import pytest
 from codling.artifact.stage import Artifact
 from codling.report.findings import Finding, findings, mean_beyond
 from codling.report.skill_scores import skill_reports
+from tests.report.conftest import found_facts
 
 
 def found(inputs: dict[str, Artifact]) -> dict[str, Finding]:
@@ -24,6 +25,9 @@ def test_gains_are_told_as_gains(inputs: dict[str, Artifact]) -> None:
     assert later.verdict == "worse"
     assert "8.00\u00a0k tokens" in later.evidence
     assert "5.500 → 3.400" in claims["Context-lengthening helps at long positions (device)"].evidence
+    far = claims["Lengthening lets it find facts far back (server)"]
+    assert far.verdict == "better"
+    assert far.evidence == "In texts beyond 256 tokens: 20.0% → 80.0%; within: 90.0% → 95.0% (by chance 6.2%)."
     assert "costs +0.200" in claims["The adapter wins back 75.0%"].evidence
     assert claims["Device is 1/11.5 of the server's size"].verdict == "better"
 
@@ -36,11 +40,15 @@ def test_losses_are_told_as_losses(inputs: dict[str, Artifact]) -> None:
     metrics["device_sft"]["heldout_after"]["nll_skills"] = 3.5
     metrics["device_recover"]["share_won_back"] = -0.5
     metrics["server_long_context"]["nll_by_position_after"]["384-512"] = 9.0
+    metrics["server_long_context"]["retrieval_after"] = found_facts(0.9, 0.19)
+    metrics["device_long_context"]["retrieval_before"] = found_facts(0.9, 0.81)
+    metrics["device_long_context"]["retrieval_after"] = found_facts(0.9, 0.3)
     claims = found(inputs)
     for claim in (
         "Pruning keeps worse units than chance",
         "After distillation, pruned + distilled loses to from scratch",
         "Supervised fine-tuning (device) hurts the skills",
+        "Lengthening loses facts far back (device)",
         "The adapter wins nothing back",
         "Context-lengthening hurts at long positions (server)",
     ):

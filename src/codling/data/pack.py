@@ -32,7 +32,7 @@ class Row(NamedTuple):
     targets: Int32[np.ndarray, "*B T"]
     """The token after each input, in the same document; 0 in padding."""
     loss_weights: Float32[np.ndarray, "*B T"]
-    """1 where the target is to be learned, 0 in padding and outside the loss mask."""
+    """Above 0 where the target is to be learned, 0 in padding and outside the loss mask."""
     segment_ids: Int32[np.ndarray, "*B T"]
     """1, 2, ... for the documents of the row, 0 in padding."""
     positions: Int32[np.ndarray, "*B T"]
@@ -56,6 +56,8 @@ class PackedRows:
     `split_documents=False` (SFT): whole documents, packed by best fit; which documents share a row is fixed
     by the seed, the order of the rows is drawn anew for each epoch.
 
+    Where documents have a loss mask, the targets within it weigh `masked_weight`.
+
     Errors: `UserError` where there is nothing to learn from, or a document does not fit that may not be cut.
     Price: O(documents) memory and one permutation an epoch; O(row length) a row.
     """
@@ -68,12 +70,14 @@ class PackedRows:
         seed: int,
         split_documents: bool,
         num_rows: int = ENDLESS_ROWS,
+        masked_weight: float = 1.0,
     ) -> None:
         if row_length_tokens < 1:
             raise UserError(f"row_length_tokens is {row_length_tokens}, it must be 1 or more")
         self._documents = documents
         self._seed = seed
         self._num_rows = num_rows
+        self._masked_weight = masked_weight
         # A document of one token has no target.
         self._lengths = np.maximum(np.diff(documents.offsets) - 1, 0)
         self._ramp = np.arange(row_length_tokens, dtype=np.int32)
@@ -132,7 +136,8 @@ class PackedRows:
             here, target = slice(place, place + count), slice(first + 1, first + 1 + count)
             row.tokens[here] = self._documents.tokens[first : first + count]
             row.targets[here] = self._documents.tokens[target]
-            row.loss_weights[here] = 1.0 if self._documents.loss_mask is None else self._documents.loss_mask[target]
+            mask = self._documents.loss_mask
+            row.loss_weights[here] = 1.0 if mask is None else self._masked_weight * mask[target]
             row.segment_ids[here] = segment
             row.positions[here] = self._ramp[:count]
             place += count
@@ -143,7 +148,7 @@ class PackedRows:
         longest = int(self._lengths.max())
         if longest > self.row_length_tokens:
             raise UserError(
-                f"a conversation of {longest + 1} tokens does not fit a row of {self.row_length_tokens} "
+                f"a document of {longest + 1} tokens does not fit a row of {self.row_length_tokens} "
                 "(it may hold one token more than the row) and is never cut; raise the context or take it out"
             )
         shuffled = np.random.default_rng(self._seed).permutation(len(self._lengths))

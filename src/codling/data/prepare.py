@@ -1,10 +1,12 @@
 """A tokenizer from corpus and conversations, and both in that tokenizer's tokens.
 
 tokenizer artifact:  tokenizer.model
-tokens artifact:     tokenizer.model, train/<kind>/, heldout/<kind>/ (a kind of text, or a skill)
+tokens artifact:     tokenizer.model, train/<kind>/, heldout/<kind>/ (a kind of text, a skill, or, in training only,
+                     a kind of questions)
 """
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ from codling.artifact.stage import Inputs
 from codling.artifact.workspace import Workspace
 from codling.config import config
 from codling.data.conversations import load_conversations
+from codling.data.long_questions import QuestionsConfig, write_training_documents
 from codling.data.mixture import MixtureWeights
 from codling.data.pack import PackedRows
 from codling.data.sources import CorpusConfig, Split, load_corpus
@@ -47,6 +50,8 @@ class TokensStageConfig:
 
     corpus: CorpusConfig
     corpus_sha256: str
+    questions: dict[str, QuestionsConfig]
+    """Kind -> long question answering that is made from the corpus."""
 
 
 def run_tokenizer(config: TokenizerStageConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray) -> dict[str, Any]:
@@ -79,10 +84,10 @@ def run_tokens(config: TokensStageConfig, inputs: Inputs, out: Workspace, key: P
     splits: tuple[Split, ...] = ("train", "heldout")
     with out.progress(len(splits)) as progress:
         for done, split in enumerate(splits, start=1):
-            encoded = {
-                kind: tokenize_documents(texts, tokenizer.encode_document)
-                for kind, texts in load_corpus(config.corpus, split).items()
-            }
+            corpus = load_corpus(config.corpus, split)
+            encoded = {kind: tokenize_documents(texts, tokenizer.encode_document) for kind, texts in corpus.items()}
+            if split == "train":
+                encoded |= {kind: _questions(tokenizer, kind, own, corpus) for kind, own in config.questions.items()}
             for skill, examples in load_conversations(inputs["conversations"].path, split).items():
                 chats = [encode_chat(tokenizer, example.messages, example.tools or None) for example in examples]
                 # A held-out conversation is judged on its answer alone, as its last turn is what a model is asked for.
@@ -94,6 +99,14 @@ def run_tokens(config: TokensStageConfig, inputs: Inputs, out: Workspace, key: P
             progress.update(done)
     (out.path / MODEL_FILE).write_bytes(tokenizer.model)
     return {"num_tokens": num_tokens, "tokenizer_sha256": tokenizer.sha256}
+
+
+def _questions(
+    tokenizer: Tokenizer, kind: str, config: QuestionsConfig, corpus: dict[str, list[str]]
+) -> TokenizedDocuments:
+    encode, ends = tokenizer.encode, {"bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
+    documents = write_training_documents(config, kind, corpus, encode)
+    return join_documents(*zip(*(document.encode(encode, **ends) for document in documents), strict=True))
 
 
 def _last_turn(chat: EncodedChat) -> list[bool]:
@@ -111,17 +124,27 @@ class Corpus(NamedTuple):
     @property
     def text_kinds(self) -> list[str]:
         """The kinds of plain text that it holds."""
-        return [kind for kind, documents in self.train.items() if documents.loss_mask is None]
+        return [kind for kind, documents in self.heldout.items() if documents.loss_mask is None]
 
     @property
     def skills(self) -> list[str]:
         """The skills whose conversations it holds; only the assistant's tokens of these are learned."""
-        return [kind for kind, documents in self.train.items() if documents.loss_mask is not None]
+        return [kind for kind, documents in self.heldout.items() if documents.loss_mask is not None]
 
-    def training_rows(self, mixture: MixtureWeights, *, row_length_tokens: int, seed: int) -> dict[str, PackedRows]:
-        """Rows of every kind that the mixture names. Errors: `UserError` for a kind that is not here."""
+    def heldout_text(self, kind: str) -> list[str]:
+        """The held-out documents of a kind of text."""
+        tokens, offsets = self.heldout[kind].tokens, self.heldout[kind].offsets
+        return [self.tokenizer.decode(tokens[begin:end].tolist()) for begin, end in pairwise(offsets)]
+
+    def training_rows(
+        self, mixture: MixtureWeights, *, row_length_tokens: int, seed: int, answer_weight: float = 1.0
+    ) -> dict[str, PackedRows]:
+        """Rows of every kind that the mixture names. Errors: `UserError` for a kind that is not here.
+
+        A target of a kind of which only some tokens are learned has weight `answer_weight`, one of plain text 1.
+        """
         mixture.check_kinds(self.train)
-        return {kind: _pack(self.train[kind], row_length_tokens, seed) for kind in mixture.share_by_kind}
+        return {kind: _pack(self.train[kind], row_length_tokens, seed, answer_weight) for kind in mixture.share_by_kind}
 
     def heldout_rows(self, kind: str, *, row_length_tokens: int) -> PackedRows:
         """Held-out rows of one kind: the same for every stage. Errors: `UserError` for a kind that is not here."""
@@ -129,10 +152,14 @@ class Corpus(NamedTuple):
         return _pack(self.heldout[kind], row_length_tokens, seed=0)
 
 
-def _pack(documents: TokenizedDocuments, row_length_tokens: int, seed: int) -> PackedRows:
-    """Text is cut at the end of a row and goes on in the next; a conversation stays whole."""
+def _pack(documents: TokenizedDocuments, row_length_tokens: int, seed: int, answer_weight: float = 1.0) -> PackedRows:
+    """Text is cut at the end of a row and goes on in the next; what has a loss mask stays whole."""
     return PackedRows(
-        documents, row_length_tokens=row_length_tokens, seed=seed, split_documents=documents.loss_mask is None
+        documents,
+        row_length_tokens=row_length_tokens,
+        seed=seed,
+        split_documents=documents.loss_mask is None,
+        masked_weight=answer_weight,
     )
 
 

@@ -1,5 +1,6 @@
 """What all pre-training stages share: mixed rows in, a model out, measured on held-out text before and after."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -37,6 +38,12 @@ class TextStageConfig:
     """Order of the documents: stages of the same seed, mixture and length read the same tokens in the same order."""
     heldout_rows_per_kind: int = 24
     """Rows of each kind that the held-out loss is measured on, before and after."""
+    answer_weight: float = 1.0
+    """What a token of an answer to a question about a text weighs against a token of plain text. Ours."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.answer_weight < math.inf:
+            raise ValueError(f"answer_weight is {self.answer_weight}, it must be positive")
 
     @property
     def num_tokens(self) -> int:
@@ -74,7 +81,9 @@ def train_on_text(
             f"rows are {length} tokens long; rope_theta {model.config.rope_theta:,.0f} was trained to "
             f"{model.config.context_length_tokens}; context-lengthening raises it"
         )
-    rows = corpus.training_rows(config.mixture, row_length_tokens=length, seed=config.data_seed)
+    rows = corpus.training_rows(
+        config.mixture, row_length_tokens=length, seed=config.data_seed, answer_weight=config.answer_weight
+    )
     measure = partial(
         heldout_figures,
         corpus=corpus,

@@ -6,6 +6,7 @@ proofreading begins to work is not known yet: it failed at 2M parameters and 1.5
 
 from dataclasses import replace
 
+from codling.data.long_questions import NAMES, VALUES, Category, QuestionsConfig, QuestionWords
 from codling.data.mixture import MixtureWeights
 from codling.model.config import named_size
 from codling.pretrain.long_context import LongContextConfig
@@ -18,6 +19,8 @@ from codling.train.loop import LoopConfig
 
 ROW_TOKENS, LONG_ROW_TOKENS = 1024, 4096
 BATCH_SIZE_ROWS, LONG_BATCH_SIZE_ROWS = 32, 8
+QUESTION_WORDS = QuestionWords(num_names=len(NAMES), num_values=len(VALUES), new_words=True)
+CATEGORY_SHARES: dict[Category, float] = {"one_fact": 1.0, "several_facts": 1.0, "overwritten_fact": 1.0}
 SFT_STEPS = 2000
 SFT_MIXTURE = MixtureWeights(
     share_by_kind={"tool_calls": 0.25, "intents": 0.1, "story_answers": 0.15, "proofread": 0.4, "stories": 0.1}
@@ -33,6 +36,10 @@ def mini() -> Recipe:
         name="mini",
         tokenizer=TokenizerConfig(vocab_size=named_size("mini_server").vocab_size),
         conversations=replace(recipe.conversations, num_train_by_skill=train_counts, new_words=True),
+        questions={
+            "short_questions": _questions(recipe.questions["short_questions"], 40_000, 64, ROW_TOKENS),
+            "long_questions": _questions(recipe.questions["long_questions"], 20_000, ROW_TOKENS, LONG_ROW_TOKENS),
+        },
         server_model=named_size("mini_server"),
         device_parent_model=named_size("mini_device_parent"),
         device_prune=replace(
@@ -85,4 +92,18 @@ def _text(stage: TextStageConfig, num_steps: int, peak_rate: float) -> TextStage
 
 def _longer(stage: LongContextConfig) -> LongContextConfig:
     loop = _loop(stage.text.loop, 400, 3e-4, LONG_BATCH_SIZE_ROWS)
-    return replace(stage, text=replace(stage.text, loop=loop, sequence_length_tokens=LONG_ROW_TOKENS))
+    retrieval = replace(stage.retrieval, lengths_tokens=(256, 512, 1024, 2048, 3072, 4096), words=QUESTION_WORDS)
+    return replace(
+        stage, text=replace(stage.text, loop=loop, sequence_length_tokens=LONG_ROW_TOKENS), retrieval=retrieval
+    )
+
+
+def _questions(part: QuestionsConfig, num_documents: int, min_length: int, max_length: int) -> QuestionsConfig:
+    return replace(
+        part,
+        num_documents=num_documents,
+        min_length_tokens=min_length,
+        max_length_tokens=max_length,
+        share_by_category=CATEGORY_SHARES,
+        words=QUESTION_WORDS,
+    )

@@ -5,8 +5,10 @@ work can be measured, and no longer.
 """
 
 from codling.data.conversations import ConversationsConfig
+from codling.data.long_questions import Category, QuestionsConfig, QuestionWords
 from codling.data.mixture import MixtureWeights
 from codling.data.sources import CorpusConfig
+from codling.evaluate.retrieval import RetrievalConfig
 from codling.model.config import named_size
 from codling.ondevice.palettize import PalettizeConfig
 from codling.ondevice.recover import RecoverConfig
@@ -25,10 +27,18 @@ from codling.train.schedule import ScheduleConfig
 
 CORE_MIXTURE = MixtureWeights(share_by_kind={"stories": 0.7, "tales": 0.15, "guides": 0.1, "textbooks": 0.05})
 """Broad: mostly the simplest text."""
-CONTINUED_MIXTURE = MixtureWeights(share_by_kind={"stories": 0.25, "tales": 0.35, "guides": 0.2, "textbooks": 0.2})
-"""Shifted to longer and harder text, as the report shifts from web pages to code, mathematics and licensed text."""
-LONG_MIXTURE = MixtureWeights(share_by_kind={"stories": 0.2, "tales": 0.7, "textbooks": 0.1})
-"""Mostly documents that are longer than a row."""
+CONTINUED_MIXTURE = MixtureWeights(
+    share_by_kind={"stories": 0.125, "tales": 0.175, "guides": 0.1, "textbooks": 0.1, "short_questions": 0.5}
+)
+"""Shifted to longer and harder text, as the report shifts from web pages to code, mathematics and licensed text; and
+questions that fit a row, so that all that is new to context-lengthening is the length."""
+LONG_MIXTURE = MixtureWeights(share_by_kind={"stories": 0.1, "tales": 0.35, "textbooks": 0.05, "long_questions": 0.5})
+"""Mostly documents that are longer than the rows before, and questions about such."""
+ANSWER_WEIGHT = 10.0
+"""A row of questions has a dozen tokens to learn from where one of text has all."""
+QUESTION_WORDS = QuestionWords(num_names=8, num_values=16)
+CATEGORY_SHARES: dict[Category, float] = {"one_fact": 0.9, "several_facts": 0.05, "overwritten_fact": 0.05}
+"""Mostly what a model of this size can learn: finding one fact; telling several apart takes far longer (LOG)."""
 SFT_MIXTURE = MixtureWeights(share_by_kind={"tool_calls": 0.5, "intents": 0.1, "story_answers": 0.32, "stories": 0.08})
 
 SHORT_ROW_TOKENS, LONG_ROW_TOKENS = 256, 1024
@@ -51,6 +61,10 @@ def quickstart() -> Recipe:
             num_heldout=200,
             new_words=False,
         ),
+        questions={
+            "short_questions": questions(6_000, 24, SHORT_ROW_TOKENS, short_leaning=2.0),
+            "long_questions": questions(1_500, SHORT_ROW_TOKENS, LONG_ROW_TOKENS),
+        },
         server_model=named_size("quickstart_server"),
         device_parent_model=named_size("quickstart_device_parent"),
         server_core=text_stage(640, 8e-3, CORE_MIXTURE, warmup_steps=60, data_seed=0),
@@ -60,10 +74,10 @@ def quickstart() -> Recipe:
             text=text_stage(64, 2e-3, CORE_MIXTURE, warmup_steps=8, data_seed=5),
         ),
         device_distill=DistillConfig(text=text_stage(320, 4e-3, CORE_MIXTURE, warmup_steps=40, data_seed=2)),
-        server_continued=text_stage(80, 1e-3, CONTINUED_MIXTURE, warmup_steps=8, data_seed=3),
-        device_continued=text_stage(80, 1e-3, CONTINUED_MIXTURE, warmup_steps=8, data_seed=3),
-        server_long_context=long_context(40, 1e-3),
-        device_long_context=long_context(40, 1e-3),
+        server_continued=text_stage(260, 3e-3, CONTINUED_MIXTURE, warmup_steps=20, data_seed=3),
+        device_continued=text_stage(260, 3e-3, CONTINUED_MIXTURE, warmup_steps=20, data_seed=3),
+        server_long_context=long_context(60, 1e-3),
+        device_long_context=long_context(60, 1e-3),
         server_sft=sft(2200, 4e-3),
         device_sft=sft(2200, 4e-3),
         device_palettize=PalettizeConfig(),
@@ -103,6 +117,21 @@ def text_stage(
         sequence_length_tokens=SHORT_ROW_TOKENS,
         mixture=mixture,
         data_seed=data_seed,
+        answer_weight=ANSWER_WEIGHT,
+    )
+
+
+def questions(
+    num_documents: int, min_length_tokens: int, max_length_tokens: int, *, short_leaning: float = 1.0
+) -> QuestionsConfig:
+    """Long question answering of some lengths."""
+    return QuestionsConfig(
+        num_documents=num_documents,
+        min_length_tokens=min_length_tokens,
+        max_length_tokens=max_length_tokens,
+        short_leaning=short_leaning,
+        share_by_category=CATEGORY_SHARES,
+        words=QUESTION_WORDS,
     )
 
 
@@ -115,9 +144,15 @@ def long_context(num_steps: int, peak_rate: float) -> LongContextConfig:
             mixture=LONG_MIXTURE,
             data_seed=4,
             heldout_rows_per_kind=8,
+            answer_weight=ANSWER_WEIGHT,
         ),
         rope_theta=6_315_089.0,
         measured_kind="tales",
+        retrieval=RetrievalConfig(
+            lengths_tokens=(128, 256, 512, 768, 1024),
+            num_documents_by_category={"one_fact": 10, "several_facts": 2, "overwritten_fact": 2},
+            words=QUESTION_WORDS,
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from codling.artifact.stage import Stage
 from codling.config import config, to_dict
 from codling.data.conversations import ConversationsConfig, run_conversations
+from codling.data.long_questions import QuestionsConfig
 from codling.data.mixture import MixtureWeights
 from codling.data.prepare import TokenizerStageConfig, TokensStageConfig, run_tokenizer, run_tokens
 from codling.data.sources import CorpusConfig, fingerprint, load_corpus
@@ -42,6 +43,8 @@ class Recipe:
     corpus: CorpusConfig
     tokenizer: TokenizerConfig
     conversations: ConversationsConfig
+    questions: dict[str, QuestionsConfig]
+    """Kind -> long question answering made from the corpus, for the mixtures of pre-training."""
     server_model: ModelConfig
     device_parent_model: ModelConfig
     """Same width and depth as the device model, with more FFN units to prune from."""
@@ -62,6 +65,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         known = {source.kind for source in self.corpus.sources} | set(self.conversations.num_train_by_skill)
+        if taken := sorted(known & set(self.questions)):
+            raise ValueError(f"'{taken[0]}' names questions and something else too; give each its own name")
+        known |= set(self.questions)
         for mixture in self._mixtures():
             if unknown := sorted(set(mixture.share_by_kind) - known):
                 raise ValueError(f"a mixture names '{unknown[0]}'; the recipe has {', '.join(sorted(known))}")
@@ -101,8 +107,8 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
         Stage(
             "tokens",
             "tokens",
-            1,
-            TokensStageConfig(corpus=recipe.corpus, corpus_sha256=corpus_sha256),
+            2,
+            TokensStageConfig(corpus=recipe.corpus, corpus_sha256=corpus_sha256, questions=recipe.questions),
             {"tokenizer": "tokenizer", "conversations": "conversations"},
             run_tokens,
         ),
@@ -212,7 +218,7 @@ def _second_half(
         Stage(
             f"{side}_long_context",
             "model",
-            2,
+            3,
             long_context,
             tokens | {"model": f"{side}_continued"},
             run_long_context,

@@ -6,6 +6,7 @@ from typing import TypeVar
 from codling.model.config import ModelConfig
 from codling.ondevice.recover import RecoverConfig
 from codling.posttrain.sft import SftConfig
+from codling.pretrain.long_context import LongContextConfig
 from codling.pretrain.text_stage import TextStageConfig
 from codling.recipes.quickstart import quickstart
 from codling.recipes.recipe import Recipe
@@ -37,6 +38,13 @@ def tiny() -> Recipe:
     def text(stage: S) -> S:
         return replace(stage, loop=short(stage.loop), heldout_rows_per_kind=8)
 
+    def longer(stage: LongContextConfig) -> LongContextConfig:
+        counts = dict.fromkeys(stage.retrieval.num_documents_by_category, 2)
+        retrieval = replace(
+            stage.retrieval, lengths_tokens=(256, 512), depths=(0.0, 1.0), num_documents_by_category=counts
+        )
+        return replace(stage, text=text(stage.text), retrieval=retrieval)
+
     return replace(
         recipe,
         name="tiny",
@@ -46,6 +54,7 @@ def tiny() -> Recipe:
             num_train_by_skill=dict.fromkeys(recipe.conversations.num_train_by_skill, 100),
             num_heldout=10,
         ),
+        questions={kind: replace(part, num_documents=40) for kind, part in recipe.questions.items()},
         server_model=shape,
         device_parent_model=replace(shape, ffn_dim=48),
         device_prune=replace(recipe.device_prune, ffn_dim=24, text=text(recipe.device_prune.text)),
@@ -54,8 +63,8 @@ def tiny() -> Recipe:
         device_distill=replace(recipe.device_distill, text=text(recipe.device_distill.text)),
         server_continued=text(recipe.server_continued),
         device_continued=text(recipe.device_continued),
-        server_long_context=replace(recipe.server_long_context, text=text(recipe.server_long_context.text)),
-        device_long_context=replace(recipe.device_long_context, text=text(recipe.device_long_context.text)),
+        server_long_context=longer(recipe.server_long_context),
+        device_long_context=longer(recipe.device_long_context),
         server_sft=text(recipe.server_sft),
         device_sft=text(recipe.device_sft),
         device_recover=replace(text(recipe.device_recover), rank=4),

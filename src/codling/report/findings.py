@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from codling.artifact.stage import Inputs
 from codling.report.formats import Verdict, bits, count, loss, percent, signed, size, verdict
+from codling.report.retrieval import MAPPED, found
 from codling.report.skill_scores import MODELS, Score, SkillReport
 from codling.report.stage_table import num_tokens
 from codling.report.start import start_parts
@@ -34,6 +35,7 @@ def findings(inputs: Inputs, skills: Sequence[SkillReport]) -> list[Finding]:
         *_start(inputs),
         *(_text_and_skills(f"{side}_{stage}", metrics) for stage in TUNING_STAGES for side in SIDES),
         *_long_context(inputs),
+        *_retrieval(inputs),
         _recovery(metrics["device_recover"]),
         *_skills(skills),
         _pair(metrics),
@@ -104,6 +106,31 @@ def _long_context(inputs: Inputs) -> Iterator[Finding]:
         claim = f"Context-lengthening {claims[outcome]} at long positions ({side})"
         evidence = f"Beyond {old_length} tokens: {loss(before)} → {loss(after)} ({signed(after - before)})."
         yield Finding(outcome, claim, evidence, "context")
+
+
+def _retrieval(inputs: Inputs) -> Iterator[Finding]:
+    """One fact in texts longer than the old context; a change counts where the 95% intervals are apart."""
+    for side in SIDES:
+        old_length = context_before_lengthening(inputs, side)
+        for part in found(inputs, side, old_length):
+            if part.category != MAPPED or part.beyond is None:
+                continue
+            before, after = part.beyond
+            outcome: Verdict = "same"
+            if after.interval.low > before.interval.high:
+                outcome = "better"
+            elif after.interval.high < before.interval.low:
+                outcome = "worse"
+            claims = {
+                "better": "Lengthening lets it find facts far back",
+                "same": "Lengthening finds no more facts far back",
+                "worse": "Lengthening loses facts far back",
+            }
+            evidence = f"In texts beyond {old_length} tokens: {percent(before.share)} → {percent(after.share)}"
+            if part.within is not None:
+                evidence += f"; within: {percent(part.within[0].share)} → {percent(part.within[1].share)}"
+            evidence += f" (by chance {percent(part.chance)})."
+            yield Finding(outcome, f"{claims[outcome]} ({side})", evidence, "context")
 
 
 def context_before_lengthening(inputs: Inputs, side: str) -> int:

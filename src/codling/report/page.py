@@ -19,6 +19,7 @@ from codling.report import figures, formats
 from codling.report.diagram import BOX_HEIGHT, build_diagram
 from codling.report.findings import SIDES, context_before_lengthening, findings
 from codling.report.provenance import provenance
+from codling.report.retrieval import found, retrieval_figure
 from codling.report.skill_scores import MODELS, skill_reports
 from codling.report.stage_table import stage_rows
 from codling.report.start import start_parts
@@ -72,6 +73,8 @@ def build_page(config: ReportConfig, inputs: Inputs) -> str:
         pruning_figure=figures.pruning_figure(inputs["device_prune"].manifest.metrics),
         old_lengths=old_lengths,
         position_figures={side: figures.positions_figure(inputs, side, old_lengths[side]) for side in SIDES},
+        retrieval_figures={side: retrieval_figure(inputs, side, old_lengths[side]) for side in SIDES},
+        found={side: found(inputs, side, old_lengths[side]) for side in SIDES},
         recovery=recovery,
         compression_figure=figures.compression_figure(recovery["heldout"], recovery["share_won_back"]),
         sizes=size_rows(inputs),

@@ -19,6 +19,7 @@ COLORS = {
     "server": "#1f5fa8",
     "device": "#c2570c",
     "control": "#74808f",
+    "card": "#ffffff",
 }
 """Name -> color in light mode, all different. On the page each becomes the CSS variable of its name."""
 
@@ -52,10 +53,11 @@ STYLE: dict[Any, Any] = {
 
 
 class Drawing:
-    """One figure with one pair of axes, and the SVG that it becomes."""
+    """One figure with one pair of axes, or several side by side, and the SVG that it becomes."""
 
-    def __init__(self, figure: "Figure", axes: "Axes") -> None:
-        self.axes = axes
+    def __init__(self, figure: "Figure", panels: "list[Axes]") -> None:
+        self.axes = panels[0]
+        self.panels = panels
         self.svg = Markup("")
         self._figure = figure
 
@@ -68,15 +70,18 @@ class Drawing:
 
 
 @contextmanager
-def drawing(name: str, description: str, *, height_in: float = HEIGHT_IN) -> Iterator[Drawing]:
-    """Draw on `axes` within the block; `svg` is there after it. The same drawing gives the same bytes."""
+def drawing(name: str, description: str, *, height_in: float = HEIGHT_IN, num_panels: int = 1) -> Iterator[Drawing]:
+    """Draw on `axes` (or on each of `panels`) within the block; `svg` is there after it.
+
+    The same drawing gives the same bytes.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
     # The salt takes the place of a random one in the ids of clip paths.
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-        result = Drawing(figure, figure.subplots())
+        result = Drawing(figure, figure.subplots(1, num_panels, squeeze=False)[0].tolist())
         yield result
         result.render(name, description)
 
