@@ -123,4 +123,4 @@ def tiny_build(tmp_path_factory: pytest.TempPathFactory) -> TinyBuild:
     """Every stage, really run; most of its time is compilation."""
     out = tmp_path_factory.mktemp("tiny") / "build"
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        return TinyBuild(out, build(tiny(), out, until="measure", reporter=SilentBuildReporter()))
+        return TinyBuild(out, build(tiny(), out, until="report", reporter=SilentBuildReporter()))

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from codling.errors import UserError
-from codling.recipes.build import build
+from codling.recipes.build import build, needed_for
+from codling.recipes.recipe import stages
 from codling.recipes.tiny import tiny
 from tests.conftest import SilentBuildReporter, TinyBuild
 
@@ -26,7 +27,7 @@ class Listener(SilentBuildReporter):
 
 def test_finished_stages_are_reused(tiny_build: TinyBuild) -> None:
     listener = Listener()
-    build(tiny(), tiny_build.out, until="measure", reporter=listener)
+    build(tiny(), tiny_build.out, until="report", reporter=listener)
     assert listener.ran == []
     assert listener.reused == list(tiny_build.artifacts)
 
@@ -48,3 +49,8 @@ def test_a_directory_with_other_things_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not empty and not a codling build"):
         build(tiny(), tmp_path, until=None, reporter=Listener())
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_until_builds_what_its_stage_needs_and_no_more() -> None:
+    names = [stage.name for stage in needed_for("device_prune", stages(tiny()))]
+    assert names == ["conversations", "tokenizer", "tokens", "device_parent_core", "device_prune"]
