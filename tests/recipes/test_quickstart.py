@@ -1,7 +1,13 @@
 """The quickstart fits together: lengths, vocabularies and mixtures agree between its stages."""
 
+from collections.abc import Callable
+
+import pytest
+
 from codling.data.sources import EMBEDDED_KINDS
+from codling.recipes.mini import mini
 from codling.recipes.quickstart import quickstart
+from codling.recipes.recipe import Recipe
 
 
 def test_vocabularies_agree() -> None:
@@ -32,9 +38,23 @@ def test_the_continued_stage_shifts_the_mixture_and_lowers_the_rate() -> None:
 
 def test_every_kind_and_skill_that_is_mixed_exists() -> None:
     recipe = quickstart()
-    known = {*EMBEDDED_KINDS, *recipe.conversations.num_train_by_skill}
+    known = {*EMBEDDED_KINDS, *recipe.conversations.num_train_by_skill, *recipe.questions}
     for stage in (recipe.server_core, recipe.server_continued, recipe.server_sft, recipe.device_recover):
         stage.mixture.check_kinds(known)
+
+
+@pytest.mark.parametrize("make", [quickstart, mini])
+def test_questions_fit_the_rows_that_they_are_mixed_into(make: Callable[[], Recipe]) -> None:
+    """Only lengthening may show a model questions longer than the context it was born with."""
+    recipe = make()
+    longer = recipe.server_long_context
+    for stage in (recipe.server_core, recipe.server_continued, recipe.device_continued, longer.text):
+        for kind in set(stage.mixture.share_by_kind) & set(recipe.questions):
+            assert recipe.questions[kind].max_length_tokens <= stage.sequence_length_tokens
+    assert "short_questions" in recipe.server_continued.mixture.share_by_kind
+    assert "long_questions" in longer.text.mixture.share_by_kind
+    assert max(longer.retrieval.lengths_tokens) == longer.text.sequence_length_tokens
+    assert {questions.words for questions in recipe.questions.values()} == {longer.retrieval.words}
 
 
 def test_distillation_is_the_reports() -> None:

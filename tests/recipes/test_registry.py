@@ -36,6 +36,8 @@ def test_an_assignment_changes_one_value_only() -> None:
         ("tiny", ["server_model.num_kv_heads=3"], "must be a multiple"),
         ("tiny", ["server_core.loop.optimizer.schedule.decay=linear"], "decay"),
         ("tiny", ["server_core.mixture.share_by_kind.stories=-1.0"], "share of 'stories'"),
+        ("tiny", ["questions.short_questions.num_documents=0"], "num_documents is 0, it must be 1 or more"),
+        ("tiny", ["server_core.answer_weight=0.0"], "answer_weight is 0.0, it must be positive"),
         ("tiny", ["device_sft.mixture.share_by_kind.poems=1.0"], "a mixture names 'poems'; the recipe has guides"),
     ],
 )
