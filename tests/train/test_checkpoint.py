@@ -1,6 +1,9 @@
 import itertools
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +94,50 @@ def test_split_arrays_are_restored_as_another_mesh_has_them(tmp_path: Path, spec
     for name, expected in whole.items():
         assert restored.state[name].sharding.device_set == {jax.devices()[1]}
         np.testing.assert_array_equal(np.asarray(restored.state[name]), np.asarray(expected))
+
+
+ON_EIGHT_DEVICES = """
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from orbax.checkpoint.utils import to_shape_dtype_struct
+
+from codling.train.checkpoint import Checkpoints, Keep
+
+
+def placed(shape, names, spec):
+    devices = np.array(jax.devices()[: np.prod(shape)]).reshape(shape)
+    return jax.device_put(WHOLE, NamedSharding(Mesh(devices, names), PartitionSpec(*spec)))
+
+
+def open_checkpoints():
+    return Checkpoints(Path(sys.argv[1]), Keep(1), owner="core", warn=sys.exit)
+
+
+WHOLE = {"weight": jnp.arange(16.0 * 24).reshape(16, 24), "half": jnp.ones((8, 4), jnp.bfloat16)}
+assert len(jax.devices()) == 8
+with open_checkpoints() as checkpoints:
+    checkpoints.save(1, placed((8,), ("data",), ("data",)), {})
+for mesh in [((4, 2), ("data", "model"), ("data", "model")), ((2, 4), ("a", "b"), (None, "b")), ((3,), ("a",), ())]:
+    like = placed(*mesh)
+    with open_checkpoints() as checkpoints:
+        restored = checkpoints.restore(jax.tree.map(to_shape_dtype_struct, like)).state
+    for name, array in like.items():
+        assert restored[name].sharding == array.sharding
+        np.testing.assert_array_equal(restored[name], WHOLE[name])
+"""
+
+
+@pytest.mark.slow
+def test_eight_devices_become_others(tmp_path: Path) -> None:
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", ON_EIGHT_DEVICES, str(tmp_path / "c")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_being_written_does_not_see_the_steps_after_it(tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ class Checkpoints:
         owner: who trains here, such as the id of the artifact in the making: it alone may go on from what it saved.
         """
         self._directory, self._owner, self._warn = directory, owner, warn
-        self._half_written = {int(path.name.partition(".")[0]) for path in directory.glob(HALF_WRITTEN)}
+        half_written = [path.name.partition(".")[0] for path in directory.glob(HALF_WRITTEN)]
+        self._half_written = {int(name) for name in half_written if name.isdigit()}
         options = ocp.CheckpointManagerOptions(
             preservation_policy=keep, cleanup_tmp_directories=True, lightweight_initialize=True
         )
