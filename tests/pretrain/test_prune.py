@@ -6,18 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from codling.artifact.model_files import load_config, load_model
 from codling.artifact.workspace import SilentReporter, Workspace
 from codling.config import from_dict
+from codling.data.pack import Row
 from codling.errors import UserError
-from codling.pretrain.prune import MaskConfig, PruneConfig, run_prune
+from codling.model.transformer import Transformer
+from codling.pretrain.anneal import AnnealedBatch
+from codling.pretrain.prune import MaskConfig, PruneConfig, masked_loss, run_prune
+from codling.pretrain.unit_mask import ScoredModel
 from codling.pretrain.unit_scores import Method
 from codling.recipes.tiny import NUM_STEPS, tiny
 from codling.train.loop import train
 from codling.train.metrics import read_metrics
+from codling.train.objective import next_token
 from tests.conftest import TinyBuild
 
 CONFIG = tiny().device_prune
@@ -44,6 +50,23 @@ def test_the_artifact_is_smaller_and_measured_against_chance(tiny_build: TinyBui
 
 def test_the_mask_ends_hard(tiny_build: TinyBuild) -> None:
     assert tiny_build.artifacts["device_prune"].manifest.metrics["largest_mask_cut"] < 1e-3
+
+
+def test_the_temperature_of_the_batch_is_the_masks_and_no_other_program(parent: Transformer, batch: Row) -> None:
+    scored = ScoredModel(jax.random.normal(KEY, (2, 12)), parent, 5, 1.0)
+    num_compilations = 0
+
+    @jax.jit
+    def loss(annealed: AnnealedBatch) -> jax.Array:
+        nonlocal num_compilations
+        num_compilations += 1
+        return masked_loss(scored, jax.tree.map(lambda _: None, scored), annealed, KEY).value
+
+    for temperature in (1.0, 0.01):
+        annealed = AnnealedBatch(batch, np.full(len(batch.tokens), temperature, np.float32))
+        expected = next_token(scored.masked(jnp.float32(temperature)), batch)
+        np.testing.assert_allclose(loss(annealed), expected.value, rtol=1e-5)
+    assert num_compilations == 1
 
 
 @pytest.mark.parametrize("method", [method for method in Method if method is not Method.SOFT_TOPK])
