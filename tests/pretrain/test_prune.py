@@ -15,6 +15,7 @@ from codling.artifact.workspace import SilentReporter, Workspace
 from codling.config import from_dict
 from codling.data.pack import Row
 from codling.errors import UserError
+from codling.model.execution import PLAIN
 from codling.model.transformer import Transformer
 from codling.pretrain.anneal import AnnealedBatch
 from codling.pretrain.prune import MaskConfig, PruneConfig, masked_loss, run_prune
@@ -60,7 +61,7 @@ def test_the_temperature_of_the_batch_is_the_masks_and_no_other_program(parent: 
     def loss(annealed: AnnealedBatch) -> jax.Array:
         nonlocal num_compilations
         num_compilations += 1
-        return masked_loss(scored, jax.tree.map(lambda _: None, scored), annealed, KEY).value
+        return masked_loss(scored, jax.tree.map(lambda _: None, scored), annealed, KEY, PLAIN).value
 
     for temperature in (1.0, 0.01):
         annealed = AnnealedBatch(batch, np.full(len(batch.tokens), temperature, np.float32))
