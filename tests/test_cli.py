@@ -123,7 +123,7 @@ def test_build_goes_to_the_place_and_the_stage_that_it_is_told(
     capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
     arguments = ("build", "tiny", "--out", "here", "--until", "conversations")
-    assert "[ 1/" in succeeded(capsys, *arguments)
+    assert "[1/1] conversations" in succeeded(capsys, *arguments)
     (stage,) = (folder / "here" / "stages").iterdir()
     assert stage.name.startswith("conversations-")
     assert "done before" in succeeded(capsys, *arguments)
