@@ -67,7 +67,7 @@ def quickstart() -> Recipe:
         },
         server_model=named_size("quickstart_server"),
         device_parent_model=named_size("quickstart_device_parent"),
-        server_core=text_stage(640, 8e-3, CORE_MIXTURE, warmup_steps=60, data_seed=0),
+        server_core=text_stage(640, 4e-3, CORE_MIXTURE, warmup_steps=60, data_seed=0),
         device_parent_core=text_stage(280, 4e-3, CORE_MIXTURE, warmup_steps=40, data_seed=1),
         device_prune=PruneConfig(
             ffn_dim=named_size("quickstart_device").ffn_dim,
@@ -78,8 +78,8 @@ def quickstart() -> Recipe:
         device_continued=text_stage(260, 3e-3, CONTINUED_MIXTURE, warmup_steps=20, data_seed=3),
         server_long_context=long_context(60, 1e-3),
         device_long_context=long_context(60, 1e-3),
-        server_sft=sft(2200, 4e-3),
-        device_sft=sft(2200, 4e-3),
+        server_sft=sft(1800, 4e-3),
+        device_sft=sft(1800, 4e-3),
         device_palettize=PalettizeConfig(),
         device_recover=RecoverConfig(
             loop=loop(80, 1e-3, SHORT_BATCH_ROWS, warmup_steps=8),
