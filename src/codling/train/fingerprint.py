@@ -57,11 +57,15 @@ def first_difference(saved: list[ArrayFacts], wanted: list[ArrayFacts]) -> str |
 
 def checksums(arrays: dict[str, Array]) -> list[int]:
     """The checksum of each array. Price: one pass over all of them, on their devices."""
-    sums = [_checksum(array) for array in arrays.values()]
-    return [int(value) for value in jax.device_get(sums)]
+    return [int(value) for value in jax.device_get(_checksums(list(arrays.values())))]
 
 
 @jax.jit
+def _checksums(arrays: list[Array]) -> list[UInt32[Array, ""]]:
+    """In one program: of several in flight at once, each process might begin its exchanges with another."""
+    return [_checksum(array) for array in arrays]
+
+
 def _checksum(array: Array) -> UInt32[Array, ""]:
     """Sum of word * odd weight of its place, modulo 2^32.
 
