@@ -1,9 +1,9 @@
 """Skill (d): proofreading. A sentence with a mistake in it becomes the sentence without.
 
 The sentences are real, from stories that the caller gives; the mistakes are put in here. Some sentences
-have none and must be left alone. A model of two million parameters does not learn this in minutes, as it
-cannot copy yet; the skill belongs to the larger recipes, and the share of characters that are right
-(`partial`) shows when copying begins.
+have none and must be left alone. A model must copy before it can correct: at 1.25M parameters that takes some
+millions of tokens (`bench/proofread.py`), so the skill belongs to the larger recipes; the share of characters
+that are right (`partial`) shows when copying begins.
 
 Held out: sentences of held-out stories that no training story has.
 """
