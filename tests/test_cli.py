@@ -81,7 +81,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in (["build"], ["generate"], ["chat"], ["evaluate", "perplexity"], ["export"], ["inspect"]):
+    for command in (["build"], ["generate"], ["chat"], ["evaluate", "perplexity"], ["export"], ["inspect"], ["plan"]):
         shown = succeeded(capsys, *command, "--help")
         assert "Example: codling" in shown
 
@@ -189,6 +189,15 @@ def test_export_and_inspect(capsys: pytest.CaptureFixture[str], folder: Path) ->
     assert {file["state"] for file in described["files"]} == {"whole"}
 
 
+def test_plan_for_gpus_needs_nothing_more(capsys: pytest.CaptureFixture[str]) -> None:
+    told = json.loads(succeeded(capsys, "plan", "device_3b", "--on", "gpu-h200:64", "--search", "--json"))
+    assert told["fits"] is True
+    assert told["step_s"] == told["layouts"][0]["step_s"]
+    shown = succeeded(capsys, "plan", "mini:device", "--on", "gpu-h100:8", "--mesh", "data=8", "--search")
+    assert "mini:device on gpu-h100:8" in shown
+    assert "utilization" in shown
+
+
 def test_inspect_tells_scripts_that_an_artifact_is_damaged(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     Path("server/tokenizer.json").write_text("{}")
     assert run(["inspect", "server"]) == 1
@@ -236,6 +245,16 @@ def test_inspect_tells_scripts_that_an_artifact_is_damaged(capsys: pytest.Captur
         (["export", "server", "--to", "hf", "--out", "text.txt/x"], "text.txt/x: cannot be made, as "),
         (["build", "tiny", "--out", "text.txt/x"], "text.txt/x: not a directory"),
         (["inspect", "nowhere"], "nowhere: no such directory"),
+        (["plan", "server_80b", "--on", "tpu-v4:8"], "unknown size or recipe 'server_80b' (known: sizes"),
+        (["plan", "device_3b", "--on", "tpu-v9:8"], "unknown machine 'tpu-v9' (known: tpu-v4"),
+        (["plan", "device_3b", "--on", "tpu-v4:6"], "machine 'tpu-v4:6': no slice of tpu-v4 has 6 chips"),
+        (["plan", "device_3b"], "Missing option '--on'; see codling plan --help"),
+        (["plan", "device_3b", "--on", "gpu-h100:8", "--mesh", "model=8"], "mesh 'model=8': write it as data=8,"),
+        (["plan", "device_3b", "--on", "gpu-h100:8", "--mesh", "data=4"], "mesh data 4 x fsdp 1"),
+        (["plan", "device_3b", "--on", "gpu-h100:16", "--mesh", "tensor=16"], "mesh: tensor = 16 does not divide num_"),
+        (["plan", "device_3b", "--on", "gpu-h100:8", "--remat", "all"], "unknown rematerialization 'all' (known: "),
+        (["plan", "device_3b", "--on", "gpu-h100:8", "--batch-rows", "0"], "Invalid value for '--batch-rows'"),
+        (["plan", "device_3b", "--on", "tpu-v4:2x8", "--mesh", "fsdp=16"], "mesh: data 1 is not a multiple of the 2"),
     ],
     ids=lambda value: " ".join(value)[:60].encode("ascii", "replace").decode() if isinstance(value, list) else "",
 )

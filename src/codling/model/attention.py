@@ -34,6 +34,14 @@ class Context(eqx.Module):
     ) -> tuple[Float[Array, "B T N H"], C]:
         """Add the new keys and values; attend to all that is visible. The context comes back grown."""
 
+    def collect(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """From the residual stream, as it lies on the mesh, to the input of matrix products; here: as it is."""
+        return x
+
+    def spread(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """From the output of matrix products back to the residual stream; here: as it is."""
+        return x
+
 
 def attend_masked(
     queries: Float[Array, "B T N H"],

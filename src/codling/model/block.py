@@ -19,7 +19,7 @@ class Block(eqx.Module):
 
     def __call__(self, x: Float[Array, "B T D"], angles: Rotary, context: C) -> tuple[Float[Array, "B T D"], C]:
         """Apply the layer; the context comes back extended by this call's keys and values."""
-        attended, context = self.attention(self.attention_norm(x), angles, context)
-        x = x + attended
-        x = x + self.feed_forward(self.feed_forward_norm(x))
+        attended, context = self.attention(context.collect(self.attention_norm(x)), angles, context)
+        x = x + context.spread(attended)
+        x = x + context.spread(self.feed_forward(context.collect(self.feed_forward_norm(x))))
         return x, context

@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from codling.config import config
@@ -48,6 +49,9 @@ class ComputeConfig:
     unroll_layers: bool | None = None
     """One straight program instead of a loop over the layers: faster on a CPU, slower to compile; none: on a CPU, up to
     12 layers."""
+    head_chunk_tokens: int | None = None
+    """Tokens of a device whose logits are alive at once. The gradient of the whole embedding is added up once a chunk,
+    which makes short chunks dear where arithmetic is cheap; none: 512 on a CPU, 2,048 elsewhere."""
 
 
 class Execution(NamedTuple):
@@ -55,6 +59,11 @@ class Execution(NamedTuple):
 
     compute: ComputeConfig = ComputeConfig()
     partition: Partition | None = None
+
+    @property
+    def platform(self) -> str:
+        """Of the devices that run the model, which need not be this machine's."""
+        return jax.default_backend() if self.partition is None else self.partition.platform
 
     @property
     def dtype(self) -> jnp.dtype:

@@ -26,14 +26,15 @@ class Generated(NamedTuple):
     tokens: Int[Array, "B M"]
     lengths_tokens: Int[Array, " B"]
     """Tokens of each answer, its stop token included; what lies after is zero."""
+    log_probs: Float[Array, "B M"]
+    """Of each token under the model itself, at temperature 1 and with nothing left out; zero after the answer."""
 
 
 class _Loop(NamedTuple):
     num_drawn: Int[Array, ""]
     logits: Float[Array, "B V"]
     cache: KVCache
-    tokens: Int[Array, "B M"]
-    lengths_tokens: Int[Array, " B"]
+    generated: Generated
     is_done: Bool[Array, " B"]
 
 
@@ -83,31 +84,66 @@ def generate(
     One compilation for each pair (T, max_new_tokens): callers round T up to a few sizes. The caller sees to
     it that T + max_new_tokens fits the model's context.
     """
-    batch_size, prompt_length = prompts.shape
-    cache = empty_cache(model.config, batch_size, prompt_length + max_new_tokens, model.embedding.dtype)
+    keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(prompts.shape[0]))
+    return answer(
+        model,
+        prompts,
+        lengths_tokens,
+        keys[:, None],
+        max_new_tokens=max_new_tokens,
+        stop_ids=stop_ids,
+        sampling=sampling,
+    )
+
+
+def answer(
+    model: Transformer,
+    prompts: Int[Array, "P T"],
+    lengths_tokens: Int[Array, " P"],
+    keys: Key[Array, "P A"],
+    *,
+    max_new_tokens: int,
+    stop_ids: tuple[int, ...],
+    sampling: Sampling,
+) -> Generated:
+    """Give A answers to each of P prompts, drawn by the A keys of each: rows a of prompt p are B = p * A + a.
+
+    A prompt is run once, whatever A is. To be called in a compiled program; otherwise as `generate`.
+    """
+    num_answers, stops = keys.shape[1], jnp.asarray(stop_ids, jnp.int32)
+    cache = empty_cache(model.config, prompts.shape[0], prompts.shape[1] + max_new_tokens, model.embedding.dtype)
     logits, cache = extend_cache(model, cache, prompts, lengths_tokens)
-    row_keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(batch_size))
-    stops = jnp.asarray(stop_ids, jnp.int32)
+    logits = jnp.repeat(logits, num_answers, axis=0)
+    cache = jax.tree.map(lambda leaf: jnp.repeat(leaf, num_answers, axis=1), cache)
+    row_keys, batch_size = keys.reshape(-1), keys.size
 
     def step(loop: _Loop) -> _Loop:
         keys = jax.vmap(lambda row_key: jax.random.fold_in(row_key, loop.num_drawn))(row_keys)
         drawn = jnp.where(loop.is_done, 0, sample(loop.logits, keys, sampling))
-        tokens = loop.tokens.at[:, loop.num_drawn].set(drawn)
-        lengths = loop.lengths_tokens + jnp.where(loop.is_done, 0, 1)
+        generated = _append(loop, drawn)
         is_done = loop.is_done | jnp.any(drawn[:, None] == stops[None, :], axis=1)
-        logits, cache = extend_cache(model, loop.cache, drawn[:, None], jnp.ones_like(lengths))
-        return _Loop(loop.num_drawn + 1, logits, cache, tokens, lengths, is_done)
+        logits, cache = extend_cache(model, loop.cache, drawn[:, None], jnp.ones_like(drawn))
+        return _Loop(loop.num_drawn + 1, logits, cache, generated, is_done)
 
     def is_going_on(loop: _Loop) -> Bool[Array, ""]:
         return (loop.num_drawn < max_new_tokens) & ~jnp.all(loop.is_done)
 
-    start = _Loop(
-        jnp.zeros((), jnp.int32),
-        logits,
-        cache,
+    nothing = Generated(
         jnp.zeros((batch_size, max_new_tokens), jnp.int32),
         jnp.zeros(batch_size, jnp.int32),
-        jnp.zeros(batch_size, bool),
+        jnp.zeros((batch_size, max_new_tokens)),
     )
-    end = jax.lax.while_loop(is_going_on, step, start)
-    return Generated(end.tokens, end.lengths_tokens)
+    start = _Loop(jnp.zeros((), jnp.int32), logits, cache, nothing, jnp.zeros(batch_size, bool))
+    return jax.lax.while_loop(is_going_on, step, start).generated
+
+
+def _append(loop: _Loop, drawn: Int[Array, " B"]) -> Generated:
+    """The answers with one token more; rows that are done stay as they are."""
+    logits = loop.logits.astype(jnp.float32)
+    log_probs = jnp.take_along_axis(logits, drawn[:, None], axis=1)[:, 0] - jax.nn.logsumexp(logits, axis=1)
+    before, place = loop.generated, (slice(None), loop.num_drawn)
+    return Generated(
+        before.tokens.at[place].set(drawn),
+        before.lengths_tokens + jnp.where(loop.is_done, 0, 1),
+        before.log_probs.at[place].set(jnp.where(loop.is_done, 0.0, log_probs)),
+    )

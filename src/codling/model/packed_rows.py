@@ -20,12 +20,24 @@ KERNELS = {
     AttentionKernel.SPLASH: attend_splash,
 }
 
+BETWEEN_LAYERS, WITHIN_LAYERS = ("rows", "tokens_between_layers", None), ("rows", "tokens", None)
+
 
 class PackedRows(Context):
     """A token sees itself and the earlier tokens of its own segment (document)."""
 
     segment_ids: Int[Array, "B T"]
     execution: Execution = eqx.field(static=True, default=PLAIN)
+
+    def collect(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """All tokens of a row, where heads and FFN units are split; left to itself XLA would collect the weights."""
+        partition = self.execution.partition
+        return x if partition is None else partition.move(x, WITHIN_LAYERS, BETWEEN_LAYERS)
+
+    def spread(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """Tokens over all axes that do not split rows: norms are done once, and kept once (arXiv 2205.05198)."""
+        partition = self.execution.partition
+        return x if partition is None else partition.move(x, BETWEEN_LAYERS, WITHIN_LAYERS)
 
     def attend(
         self, queries: Float[Array, "B T N H"], keys: Float[Array, "B T K H"], values: Float[Array, "B T K H"]
@@ -66,8 +78,7 @@ def _chosen(execution: Execution) -> AttentionKernel:
     chosen = execution.compute.attention
     if chosen is not AttentionKernel.AUTO:
         return chosen
-    platform = jax.default_backend() if execution.partition is None else execution.partition.platform
-    if platform == "tpu":
+    if execution.platform == "tpu":
         return AttentionKernel.SPLASH
     is_half = execution.dtype == jnp.bfloat16
-    return AttentionKernel.CUDNN if platform == "gpu" and is_half else AttentionKernel.BLOCKS
+    return AttentionKernel.CUDNN if execution.platform == "gpu" and is_half else AttentionKernel.BLOCKS

@@ -7,14 +7,20 @@ tensor    heads, FFN units and vocabulary (arXiv 1909.08053); between the layers
 """
 
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 DATA, FSDP, SEQUENCE, TENSOR = MESH_AXES = ("data", "fsdp", "sequence", "tensor")
 """From the slowest links to the fastest."""
+
+TOKEN_AXES = (DATA, FSDP, SEQUENCE)
+"""Over which the tokens of a batch are split."""
+
+Dimensions = tuple[str | None, ...]
 
 RULES: dict[str | None, tuple[str, ...]] = {
     "rows": (DATA, FSDP),
@@ -25,6 +31,8 @@ RULES: dict[str | None, tuple[str, ...]] = {
     "kv_heads": (TENSOR,),
     "ffn": (TENSOR,),
     "vocab": (TENSOR,),
+    "slices": (DATA,),
+    "copies": (FSDP, SEQUENCE),
     None: (),
 }
 
@@ -33,7 +41,8 @@ RULES: dict[str | None, tuple[str, ...]] = {
 class Partition:
     """A mesh with all of `MESH_AXES`, and the table applied to it."""
 
-    mesh: Mesh
+    mesh: Mesh | AbstractMesh
+    """Abstract: to ask the table what goes where, without devices."""
 
     def spec(self, *dimensions: str | None) -> PartitionSpec:
         """How an array of these dimensions is split."""
@@ -48,6 +57,10 @@ class Partition:
         constrained: Array = jax.lax.with_sharding_constraint(x, self.sharding(*dimensions))  # type: ignore[no-untyped-call]
         return constrained
 
+    def move(self, x: Array, there: Dimensions, back: Dimensions) -> Array:
+        """Lay a value in one way, and its gradient in another."""
+        return _move(x, self.sharding(*there), self.sharding(*back))
+
     def axes(self, dimension: str) -> tuple[str, ...]:
         """The axes that a dimension is split over."""
         return RULES[dimension]
@@ -59,5 +72,23 @@ class Partition:
     @property
     def platform(self) -> str:
         """Of the mesh's devices, which need not be this machine's."""
+        assert isinstance(self.mesh, Mesh)
         platform: str = self.mesh.devices.flat[0].platform
         return platform
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _move(x: Array, there: NamedSharding, back: NamedSharding) -> Array:
+    moved: Array = jax.lax.with_sharding_constraint(x, there)  # type: ignore[no-untyped-call]
+    return moved
+
+
+def _move_forward(x: Array, there: NamedSharding, back: NamedSharding) -> tuple[Array, None]:
+    return _move(x, there, back), None
+
+
+def _move_backward(there: NamedSharding, back: NamedSharding, _: None, gradient: Array) -> tuple[Array]:
+    return (jax.lax.with_sharding_constraint(gradient, back),)  # type: ignore[no-untyped-call]
+
+
+_move.defvjp(_move_forward, _move_backward)

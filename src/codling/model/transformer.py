@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from codling.model.block import Block
 from codling.model.config import ModelConfig
+from codling.model.embedding import look_up
 from codling.model.execution import PLAIN, Execution, Remat
 from codling.model.kv_cache import KVCache
 from codling.model.linear import PROJECTION
@@ -50,12 +51,12 @@ class Transformer(eqx.Module):
         angles = rotary(positions, self.config.head_dim, rope_theta)
         rows = PackedRows(segment_ids, execution)
         # Cast before they are gathered from the mesh, so that half the bytes travel.
-        embedding, blocks = _cast((self.embedding, self.blocks), execution.dtype)
+        blocks = _cast(self.blocks, execution.dtype)
 
         def layer(x: Array, block: Block) -> tuple[Array, None]:
-            return _between_layers(block(x, angles, rows)[0], execution), None
+            return block(x, angles, rows)[0], None
 
-        x = _between_layers(embedding[tokens], execution)
+        x = rows.spread(look_up(self.embedding, tokens, execution))
         unroll = self.config.num_layers if _is_unrolled(self.config, execution) else 1
         x, _ = jax.lax.scan(_remember(layer, execution.compute.remat), x, blocks, unroll=unroll)
         return self.final_norm(x)
@@ -85,12 +86,6 @@ def _cast(tree: T, dtype: jnp.dtype) -> T:
 
     casted: T = jax.tree.map(cast, tree)
     return casted
-
-
-def _between_layers(x: Float[Array, "B T D"], execution: Execution) -> Float[Array, "B T D"]:
-    """The residual stream, as it is split over the mesh."""
-    partition = execution.partition
-    return x if partition is None else partition.constrain(x, "rows", "tokens_between_layers", None)
 
 
 def _remember(layer: Layer, remat: Remat) -> Layer:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 CHUNK_LENGTH_TOKENS = 512
+"""Unless the caller says otherwise: what is fastest on a CPU."""
 
 
 class LossSums(NamedTuple):
@@ -110,7 +111,7 @@ def _pick(values: Float[Array, "C V"], labels: Int[Array, " C"]) -> Float[Array,
     return jnp.take_along_axis(values, labels[:, None], axis=-1)[:, 0]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@partial(jax.custom_vjp, nondiff_argnums=(0, 6))
 def head_loss(
     token_loss: TokenLoss,
     hidden: Float[Array, "T D"],
@@ -118,13 +119,14 @@ def head_loss(
     targets: PyTree,
     shared: PyTree,
     weights: Float[Array, " T"],
+    chunk_length_tokens: int | None = None,
 ) -> LossSums:
     """Sum token_loss(hidden @ embedding^T, targets, shared) * weights over all tokens, a chunk at a time.
 
     Shapes: every leaf of `targets` has a leading axis of T; T need not divide into chunks. Tokens of weight zero are
     sorted behind the others, and a chunk of nothing else is passed over: fine-tuning, which learns from the assistant's
     tokens only, pays the head for those only. Only `value` carries a gradient, and only to `hidden` and `embedding`.
-    Logits are float32.
+    Logits and the sum of the chunks' gradients are float32.
     """
 
     def step(sums: LossSums, chunk: Array) -> tuple[LossSums, None]:
@@ -135,12 +137,19 @@ def head_loss(
             lambda: sums,
         ), None
 
-    sums, _ = jax.lax.scan(step, _zero_sums(token_loss, hidden, embedding, targets, shared), _chunks(weights))
+    start = _zero_sums(token_loss, hidden, embedding, targets, shared)
+    sums, _ = jax.lax.scan(step, start, _chunks(weights, chunk_length_tokens))
     return sums
 
 
 def _forward(
-    token_loss: TokenLoss, hidden: Array, embedding: Array, targets: PyTree, shared: PyTree, weights: Array
+    token_loss: TokenLoss,
+    hidden: Array,
+    embedding: Array,
+    targets: PyTree,
+    shared: PyTree,
+    weights: Array,
+    chunk_length_tokens: int | None,
 ) -> tuple[LossSums, tuple[Array, Array]]:
     def value(hidden_chunk: Array, embedding: Array, rest: Any) -> tuple[Array, LossSums]:
         sums = _chunk_sums(token_loss, embedding, shared, (hidden_chunk, *rest))
@@ -152,21 +161,23 @@ def _forward(
 
         def learn() -> tuple[tuple[LossSums, Array], Array]:
             gradients, chunk_sums = jax.grad(value, argnums=(0, 1), has_aux=True)(hidden_chunk, embedding, rest)
-            return (_add(sums, chunk_sums), embedding_gradient + gradients[1]), gradients[0]
+            return (_add(sums, chunk_sums), embedding_gradient + gradients[1].astype(jnp.float32)), gradients[0]
 
         learned: tuple[tuple[LossSums, Array], Array] = jax.lax.cond(
             jnp.any(rest[1] != 0), learn, lambda: (carry, jnp.zeros_like(hidden_chunk))
         )
         return learned
 
-    chunks = _chunks(weights)
-    start = (_zero_sums(token_loss, hidden, embedding, targets, shared), jnp.zeros_like(embedding))
+    chunks = _chunks(weights, chunk_length_tokens)
+    start = (_zero_sums(token_loss, hidden, embedding, targets, shared), jnp.zeros(embedding.shape, jnp.float32))
     (sums, embedding_gradient), by_chunk = jax.lax.scan(step, start, chunks)
     place = jnp.argsort(chunks.reshape(-1))[: hidden.shape[0]]
-    return sums, (by_chunk.reshape(-1, hidden.shape[1])[place], embedding_gradient)
+    return sums, (by_chunk.reshape(-1, hidden.shape[1])[place], embedding_gradient.astype(embedding.dtype))
 
 
-def _backward(token_loss: TokenLoss, gradients: tuple[Array, Array], cotangent: LossSums) -> tuple[Any, ...]:
+def _backward(
+    token_loss: TokenLoss, chunk_length_tokens: int | None, gradients: tuple[Array, Array], cotangent: LossSums
+) -> tuple[Any, ...]:
     of_hidden, of_embedding = (gradient * cotangent.value.astype(gradient.dtype) for gradient in gradients)
     return of_hidden, of_embedding, None, None, None
 
@@ -182,10 +193,10 @@ def _chunk_sums(token_loss: TokenLoss, embedding: Array, shared: PyTree, chunk: 
     return LossSums(jnp.sum(losses * weights), jnp.sum(weights), jax.lax.stop_gradient(sums))
 
 
-def _chunks(weights: Float[Array, " T"]) -> Int[Array, "N C"]:
+def _chunks(weights: Float[Array, " T"], chunk_length_tokens: int | None) -> Int[Array, "N C"]:
     """Indices of the tokens, those with weight first; the last chunk is filled up with indices beyond the last."""
     num_tokens = weights.shape[0]
-    num_chunks = -(-num_tokens // CHUNK_LENGTH_TOKENS)
+    num_chunks = -(-num_tokens // (chunk_length_tokens or CHUNK_LENGTH_TOKENS))
     chunk_length = -(-num_tokens // num_chunks)
     order = jnp.argsort(weights == 0, stable=True)
     return jnp.concatenate([order, jnp.arange(num_tokens, num_chunks * chunk_length)]).reshape(num_chunks, chunk_length)

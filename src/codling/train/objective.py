@@ -1,15 +1,15 @@
 """What the stages minimize: a batch, a model, perhaps a teacher, in; loss sums out."""
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from codling.data.loader import Batch
+from codling.model.embedding import copies
 from codling.model.execution import PLAIN, Execution
-from codling.model.partition import DATA, FSDP, SEQUENCE
+from codling.model.partition import TOKEN_AXES
 from codling.model.transformer import Transformer
 from codling.train.loss import (
     LabelTargets,
@@ -23,7 +23,7 @@ from codling.train.loss import (
     top1_distillation,
 )
 
-TOKEN_AXES = (DATA, FSDP, SEQUENCE)
+ACCELERATOR_CHUNK_LENGTH_TOKENS = 2048
 Z_LOSS = 1e-6
 """AXLearn's weight of the squared normalizer."""
 
@@ -88,27 +88,35 @@ def _over_rows(
         flat_hidden, flat_targets, flat_weights = jax.tree.map(
             lambda x: x.reshape(-1, *x.shape[2:]), (hidden, targets, weights)
         )
-        return head_loss(loss, flat_hidden, embedding, flat_targets, shared, flat_weights)
+        return head_loss(loss, flat_hidden, embedding, flat_targets, shared, flat_weights, _chunk_length(execution))
 
     weights = jnp.asarray(batch.loss_weights)
     partition = execution.partition
     if partition is None:
         return of_tokens(hidden, embedding, targets, shared, weights)
 
-    def of_device(*arguments: Any) -> LossSums:
-        sums: LossSums = jax.lax.psum(of_tokens(*arguments), TOKEN_AXES)  # type: ignore[no-untyped-call]
+    def of_device(hidden: Array, embedding: Array, targets: PyTree, shared: PyTree, weights: Array) -> LossSums:
+        embedding, shared = jax.tree.map(lambda copy: copy[0, 0], (embedding, shared))
+        sums: LossSums = jax.lax.psum(of_tokens(hidden, embedding, targets, shared, weights), TOKEN_AXES)  # type: ignore[no-untyped-call]
         return sums
 
     # By hand over the axes that split tokens; the vocabulary's axis is left to the compiler.
-    rows, whole = partition.spec("rows", "tokens"), partition.spec()
+    rows, each = partition.spec("rows", "tokens"), partition.spec("slices", "copies")
     sharded = jax.shard_map(
         of_device,
         mesh=partition.mesh,
-        in_specs=(rows, whole, rows, whole, rows),
-        out_specs=whole,
+        in_specs=(rows, each, rows, each, rows),
+        out_specs=partition.spec(),
         axis_names=set(TOKEN_AXES),
         check_vma=False,
     )
     hidden = partition.constrain(hidden, "rows", "tokens", None)
-    sums: LossSums = sharded(hidden, partition.constrain(embedding, "vocab", None), targets, shared, weights)
+    embedding, shared = jax.tree.map(lambda matrix: copies(matrix, partition, execution.dtype), (embedding, shared))
+    sums: LossSums = sharded(hidden, embedding, targets, shared, weights)
     return sums
+
+
+def _chunk_length(execution: Execution) -> int | None:
+    if execution.compute.head_chunk_tokens is not None:
+        return execution.compute.head_chunk_tokens
+    return None if execution.platform == "cpu" else ACCELERATOR_CHUNK_LENGTH_TOKENS

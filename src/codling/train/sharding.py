@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from codling.config import config
@@ -60,15 +60,21 @@ def build_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> M
     Errors: `UserError` where the product of the sizes is not the number of devices.
     """
     devices = jax.devices() if devices is None else devices
+    sizes = abstract_mesh(config, len(devices)).axis_sizes
+    # Devices come ordered by slice and process: the first axis goes over the slowest links.
+    return Mesh(np.array(devices).reshape(sizes), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+
+
+def abstract_mesh(config: MeshConfig, num_devices: int) -> AbstractMesh:
+    """The same without devices. Errors: as `build_mesh`."""
     sizes = config.sizes
-    if min(sizes.values()) < 1 or prod(sizes.values()) != len(devices):
+    if min(sizes.values()) < 1 or prod(sizes.values()) != num_devices:
         shown = " x ".join(f"{axis} {size}" for axis, size in sizes.items())
         raise UserError(
-            f"mesh {shown} is {prod(sizes.values())} devices, the machine has {len(devices)}; "
-            f"sizes whose product is {len(devices)} would do"
+            f"mesh {shown} is {prod(sizes.values())} devices, the machine has {num_devices}; "
+            f"sizes whose product is {num_devices} would do"
         )
-    # Devices come ordered by slice and process: the first axis goes over the slowest links.
-    return Mesh(np.array(devices).reshape(*sizes.values()), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+    return AbstractMesh(tuple(sizes.values()), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
 
 
 def data_mesh(batch_size_rows: int) -> Mesh:
@@ -87,7 +93,7 @@ def splits_rows_only(mesh: Mesh) -> bool:
     return all(mesh.shape[axis] == 1 for axis in (FSDP, SEQUENCE, TENSOR))
 
 
-def check_fit(mesh: Mesh, model: ModelConfig, batch_size_rows: int, sequence_length_tokens: int) -> None:
+def check_fit(mesh: Mesh | AbstractMesh, model: ModelConfig, batch_size_rows: int, sequence_length_tokens: int) -> None:
     """Raise `UserError` where the mesh does not divide the model or the batch: which dimension, and what would."""
     partition = Partition(mesh)
     sizes = {
@@ -103,14 +109,14 @@ def check_fit(mesh: Mesh, model: ModelConfig, batch_size_rows: int, sequence_len
         parts = partition.num_parts(dimension)
         if size % parts:
             axes = " x ".join(partition.axes(dimension))
-            divisors = ", ".join(str(part) for part in range(1, len(mesh.devices.flat) + 1) if size % part == 0)
+            divisors = ", ".join(str(part) for part in range(1, mesh.size + 1) if size % part == 0)
             raise UserError(f"mesh: {axes} = {parts} does not divide {name} {size}; sizes that would: {divisors}")
 
 
 def shardings_of(tree: PyTree, partition: Partition) -> PyTree:
     """How parameters, or whatever is shaped and named like them (moments, gradients), lie on the mesh."""
 
-    def of_leaf(path: tuple[object, ...], leaf: jax.Array) -> NamedSharding:
+    def of_leaf(path: tuple[object, ...], leaf: jax.Array | jax.ShapeDtypeStruct) -> NamedSharding:
         name = jax.tree_util.keystr(path).replace(".base.", ".")  # an adapter's base lies like the layer itself
         for ending, dimensions in DIMENSIONS.items():
             if name.endswith(ending) and leaf.ndim >= len(dimensions):
