@@ -39,7 +39,6 @@ from codling.train.optimizer import Rule
 RULES: dict[str, Rule] = {
     "adamw": AdamWConfig(),
     "adastar": AdaStarConfig(),
-    "adastar_0.9": AdaStarConfig(momentum_decay=0.9),
 }
 RATES = (0.004, 0.008, 0.016)
 FIGURES = ("nll", "accuracy")

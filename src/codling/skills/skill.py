@@ -44,6 +44,8 @@ class Example(NamedTuple):
     tools: tuple[dict[str, Any], ...]
     skill: str
     category: str
+    check: dict[str, Any] | None = None
+    """What must hold of an answer (`rewards.check`), where the target is not the only right one."""
 
     @property
     def prompt(self) -> tuple[Message, ...]:

@@ -1,0 +1,1 @@
+"""Rewards that are checked and not judged: an answer, and what must hold of it."""
