@@ -6,7 +6,7 @@ from typing import Any
 from codling.evaluate.answers import greedy_answers
 from codling.model.transformer import Transformer
 from codling.skills.skill import Answer, Example, Skill, category_scores, mean_score
-from codling.tokenizer.assistant_turn import AssistantTurn, parse_assistant
+from codling.tokenizer.assistant_turn import parse_assistant
 from codling.tokenizer.chat_template import encode_chat
 from codling.tokenizer.encode import Tokenizer
 
@@ -20,7 +20,7 @@ def skill_figures(
         for example in examples
     ]
     ids_by_prompt = greedy_answers(model, prompts, max_answer_tokens)
-    answers = [_answer(parse_assistant(tokenizer, ids)) for ids in ids_by_prompt]
+    answers = [read_answer(tokenizer, ids) for ids in ids_by_prompt]
     score = mean_score(skill, answers, examples)
     return {
         "exact": score.exact,
@@ -43,7 +43,9 @@ def skill_figures(
     }
 
 
-def _answer(turn: AssistantTurn) -> Answer:
+def read_answer(tokenizer: Tokenizer, ids: Sequence[int]) -> Answer:
+    """What a model's tokens say, and which calls they make."""
+    turn = parse_assistant(tokenizer, ids)
     read = tuple({"name": call.name, "arguments": call.arguments} for call in turn.tool_calls)
     # A call that cannot be read is a call all the same, and a wrong one.
     unread = tuple({"name": "", "arguments": call.text} for call in turn.malformed_calls)

@@ -78,8 +78,8 @@ def quickstart() -> Recipe:
         device_continued=text_stage(260, 3e-3, CONTINUED_MIXTURE, warmup_steps=20, data_seed=3),
         server_long_context=long_context(60, 1e-3),
         device_long_context=long_context(60, 1e-3),
-        server_sft=sft(1800, 4e-3),
-        device_sft=sft(1800, 4e-3),
+        server_sft=sft(2400, 4e-3),
+        device_sft=sft(2400, 4e-3),
         device_palettize=PalettizeConfig(),
         device_recover=RecoverConfig(
             loop=loop(80, 1e-3, SHORT_BATCH_ROWS, warmup_steps=8),
