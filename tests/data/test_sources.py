@@ -148,7 +148,7 @@ def test_fingerprint_sees_every_change() -> None:
     [
         ("latin.txt", "caf\xe9".encode("latin-1"), "latin.txt: not UTF-8 at byte 3"),
         ("bad.jsonl", b'{"text": "fine"}\n{"txt": "no"}\n', "bad.jsonl:2: no `text` field"),
-        ("list.jsonl", b'["text"]\n', "list.jsonl:1: no `text` field"),
+        ("list.jsonl", b'["text"]\n', "list.jsonl:1: not a JSON object"),
         ("cut.jsonl", b'{"text": "fine"}\n{"text": "cu', "cut.jsonl:2: not a JSON object"),
         ("empty.txt", b" \n", "empty.txt: holds no text"),
         ("one.txt", b"All in one paragraph.", "one.txt: holds one document"),

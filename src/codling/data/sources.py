@@ -11,12 +11,12 @@ import gzip
 import hashlib
 import importlib.resources
 import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from codling.config import config
+from codling.data.json_lines import read_objects, read_utf8
 from codling.errors import UserError
 
 Split = Literal["train", "heldout"]
@@ -134,37 +134,16 @@ def read_documents(path: Path, passage_characters: int = 0) -> list[str]:
 def _read_file(file: Path, passage_characters: int) -> Iterator[str]:
     if not file.name.endswith(TEXT_SUFFIXES):
         raise UserError(f"{file}: not a text file; it must end in {', '.join(TEXT_SUFFIXES)}")
-    text = _read_utf8(file)
     if ".jsonl" in file.suffixes[-2:]:
-        yield from _parse_records(text, file)
+        yield from _texts(file)
     else:
-        yield from _split_passages(text, passage_characters)
+        yield from _split_passages(read_utf8(file), passage_characters)
 
 
-def _read_utf8(file: Path) -> str:
-    data = file.read_bytes()
-    if file.suffix == ".gz":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{file}: not a whole gzip file ({error})") from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not UTF-8 at byte {error.start}; convert it to UTF-8") from None
-
-
-def _parse_records(text: str, file: Path) -> Iterator[str]:
-    # Not splitlines: a JSON string may hold U+2028, which is no end of a record.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{file}:{number}: not a JSON object ({error.msg})") from None
-        if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-            raise UserError(f"{file}:{number}: no `text` field that holds a string")
+def _texts(file: Path) -> Iterator[str]:
+    for place, record in read_objects(file):
+        if not isinstance(record.get("text"), str):
+            raise UserError(f"{place}: no `text` field that holds a string")
         if record["text"].strip():
             yield record["text"]
 

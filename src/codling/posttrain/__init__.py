@@ -1,1 +1,1 @@
-"""Post-training stages: supervised fine-tuning."""
+"""Post-training: supervised fine-tuning; demonstrations, preference pairs, and the losses that learn from them."""
