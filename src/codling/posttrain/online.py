@@ -16,56 +16,37 @@ trainer on both sides, so that it is exactly 1 before the first update.
 """
 
 from collections.abc import Iterator
-from enum import StrEnum
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from codling.artifact.processes import any_process
 from codling.artifact.workspace import Workspace
 from codling.config import config
-from codling.data.loader import Batch
 from codling.errors import Terminated, UserError
-from codling.model.execution import ComputeConfig, ComputeType, Execution
+from codling.model.execution import ComputeConfig, ComputeType
 from codling.model.transformer import Transformer
 from codling.posttrain.advantage import group_normalized, leave_one_out, penalized_rewards
-from codling.posttrain.answer_log_probs import answer_log_probs
-from codling.posttrain.answer_rows import AnswerRows, answer_rows, by_answer
-from codling.posttrain.policy_loss import (
-    SampledAnswers,
-    clipped_loss,
-    grpo_loss,
-    mdloo_loss,
-    reinforce_loss,
-)
+from codling.posttrain.answer_rows import answer_rows, by_answer
+from codling.posttrain.objective import GrpoConfig, MdlooConfig, Objective, OnlineBatch, loss_of
 from codling.posttrain.rollout import LENGTH_STEP_TOKENS, RolloutConfig, Rollouts, check_room, roll_out
+from codling.posttrain.row_scores import score_rows
 from codling.posttrain.task import Task, TaskScores
 from codling.train.checkpoint import Checkpoints, Keep
-from codling.train.loss import LossSums
 from codling.train.metrics import MetricsWriter
-from codling.train.objective import last_hidden
 from codling.train.optimizer import OptimizerConfig, build_optimizer, rates_of_stage
-from codling.train.sharding import MeshConfig, build_mesh, data_mesh, gather, place, place_rows
+from codling.train.sharding import MeshConfig, build_mesh, data_mesh, place, place_rows
 from codling.train.signals import noting_sigterm
 from codling.train.state import init_state
-from codling.train.step import LossFunction, build_step
+from codling.train.step import build_step
 
 MAX_DISAGREEMENT = {ComputeType.FLOAT32: 1e-4, ComputeType.BFLOAT16: 0.1}
 """Nats a token, between sampler and trainer."""
-
-
-class Objective(StrEnum):
-    """What an update maximizes; `posttrain.policy_loss` has the formulas."""
-
-    MDLOO = "mdloo"
-    REINFORCE = "reinforce"
-    PPO = "ppo"
-    GRPO = "grpo"
 
 
 @config
@@ -78,13 +59,9 @@ class OnlineConfig:
     rollout: RolloutConfig
     optimizer: OptimizerConfig
     """Its schedule goes over all updates of all iterations."""
-    objective: Objective = Objective.MDLOO
+    objective: Objective = MdlooConfig()
     beta: float = 0.02
-    """Price of a nat away from the reference, in rewards (of GRPO: in its loss). Unknown in the report; ours, see LOG."""
-    gamma: float = 0.2
-    """MDLOO's price of a nat away from the policy that sampled. Unknown in the report; ours, see LOG."""
-    clip_range: float = 0.2
-    """PPO's and GRPO's, around 1."""
+    """Price of a nat away from the reference, in rewards. Unknown in the report; ours."""
     num_epochs: int = 2
     """Passes over an iteration's answers."""
     batch_size_answers: int = 64
@@ -102,7 +79,7 @@ class OnlineConfig:
             raise ValueError("num_iterations, num_prompts, num_epochs and save_every_iterations must be >= 1")
         if self.batch_size_answers < 1 or num_answers % self.batch_size_answers:
             raise ValueError(
-                f"batch_size_answers {self.batch_size_answers} does not divide the {num_answers} answers of an iteration"
+                f"batch_size_answers {self.batch_size_answers} does not divide an iteration's {num_answers} answers"
             )
 
     @property
@@ -119,34 +96,19 @@ class IterationRecord(NamedTuple):
     figures: dict[str, float]
 
 
-class _OnlineBatch(NamedTuple):
-    batch: Batch
-    mask: Bool[np.ndarray, "B T"]
-    sampler_log_probs: Float[np.ndarray, "B T"]
-    reference_log_probs: Float[np.ndarray, "B T"]
-    advantages: Float[np.ndarray, " B"]
-
-
-class _Scored(NamedTuple):
-    """Rows of an iteration under the model that was asked, [B, T]."""
-
-    log_probs: np.ndarray
-    entropies: np.ndarray
-
-
 def train_online(
     config: OnlineConfig, policy: Transformer, task: Task, workspace: Workspace, key: PRNGKeyArray
 ) -> Iterator[IterationRecord]:
     """Train `policy` on the task's prompts, yielding after each iteration; it is its own reference.
 
-    Errors: `UserError` where the loss is not finite, where sampler and trainer disagree, or where a prompt leaves no room
-    for an answer; the newest checkpoint is kept. `Terminated` after SIGTERM.
+    Errors: `UserError` where the loss is not finite, where sampler and trainer disagree, or where a prompt leaves no
+    room for an answer; the newest checkpoint is kept. `Terminated` after SIGTERM.
     """
     check_room(config.rollout, task.prompts, policy.config.context_length_tokens)
     mesh = build_mesh(config.mesh) if config.mesh is not None else data_mesh(config.batch_size_answers)
     reference = place(policy, mesh)
     rates = rates_of_stage(config.optimizer, config.num_iterations * config.num_updates)
-    update = build_step(_loss_of(config), config.optimizer.rule, mesh, config.compute)
+    update = build_step(loss_of(config.objective), config.optimizer.rule, mesh, config.compute)
     longest = max(map(len, task.prompts)) + config.rollout.max_answer_tokens
     row_length = -(-longest // LENGTH_STEP_TOKENS) * LENGTH_STEP_TOKENS
     keep = Keep(config.save_every_iterations)
@@ -209,7 +171,7 @@ def _sample(config: OnlineConfig, task: Task, policy: Transformer, key: PRNGKeyA
 
 
 class _Answers(NamedTuple):
-    batch: _OnlineBatch
+    batch: OnlineBatch
     figures: dict[str, float]
 
 
@@ -241,14 +203,12 @@ def _prepare(
         return jnp.asarray(values).reshape(-1, num_answers, *values.shape[1:])
 
     rewards = grouped(sampled.scores.rewards.astype(np.float32))
-    # GRPO holds the policy to its reference in its loss.
-    beta = 0.0 if config.objective is Objective.GRPO else config.beta
     penalized = penalized_rewards(
-        rewards, grouped(own.log_probs), grouped(base.log_probs), grouped(rows.mask), beta=beta
+        rewards, grouped(own.log_probs), grouped(base.log_probs), grouped(rows.mask), beta=config.beta
     )
-    advantage = group_normalized if config.objective is Objective.GRPO else leave_one_out
+    advantage = group_normalized if isinstance(config.objective, GrpoConfig) else leave_one_out
     advantages = np.asarray(advantage(penalized)).reshape(-1)
-    batch = _OnlineBatch(rows.batch, rows.mask, own.log_probs, base.log_probs, advantages)
+    batch = OnlineBatch(rows.batch, rows.mask, own.log_probs, base.log_probs, advantages)
     num_tokens = rollouts.lengths_tokens
     divergence = np.sum((own.log_probs - base.log_probs) * rows.mask, axis=1)
     figures = {
@@ -265,59 +225,8 @@ def _prepare(
     return _Answers(batch, figures)
 
 
-def score_rows(
-    model: Transformer, *, rows: AnswerRows, mesh: Mesh, compute: ComputeConfig, batch_size_rows: int
-) -> _Scored:
-    """Log-probabilities and entropies of the answers' tokens under a model; zero off the mask."""
-    found: list[tuple[np.ndarray, np.ndarray]] = []
-    for start in range(0, len(rows.tokens), batch_size_rows):
-        part = AnswerRows(*(_fill_up(values[start : start + batch_size_rows], batch_size_rows) for values in rows))
-        placed = place_rows((part.batch, part.mask), mesh, batch_size_rows)
-        scored = gather(_score(model, *placed, compute=compute))
-        found.append(tuple(np.asarray(values) for values in scored))  # type: ignore[arg-type]
-    log_probs, entropies = (np.concatenate(values)[: len(rows.tokens)] for values in zip(*found, strict=True))
-    return _Scored(log_probs, entropies)
-
-
-@partial(jax.jit, static_argnames="compute")
-def _score(model: Transformer, batch: Batch, mask: Array, *, compute: ComputeConfig) -> tuple[Array, Array]:
-    hidden = last_hidden(model, batch, Execution(compute))
-    scored = answer_log_probs(hidden, model.embedding, jnp.asarray(batch.targets), mask, with_entropies=True)
-    assert scored.entropies is not None
-    return scored.log_probs, scored.entropies
-
-
-def _fill_up(values: np.ndarray, num_rows: int) -> np.ndarray:
-    return np.concatenate([values, np.zeros((num_rows - len(values), *values.shape[1:]), values.dtype)])
-
-
-def _batches(config: OnlineConfig, answers: _OnlineBatch, order: np.random.Generator) -> Iterator[_OnlineBatch]:
+def _batches(config: OnlineConfig, answers: OnlineBatch, order: np.random.Generator) -> Iterator[OnlineBatch]:
     """All answers, num_epochs times, each time in another order."""
     for _ in range(config.num_epochs):
         for chosen in np.split(order.permutation(len(answers.advantages)), config.num_updates // config.num_epochs):
             yield jax.tree.map(lambda values, chosen=chosen: values[chosen], answers)
-
-
-def _loss_of(config: OnlineConfig) -> LossFunction[Transformer]:
-    losses: dict[Objective, Any] = {
-        Objective.MDLOO: partial(mdloo_loss, gamma=config.gamma),
-        Objective.REINFORCE: reinforce_loss,
-        Objective.PPO: partial(clipped_loss, clip_range=config.clip_range),
-        Objective.GRPO: partial(grpo_loss, clip_range=config.clip_range, beta=config.beta),
-    }
-    loss = losses[config.objective]
-
-    def of_batch(
-        policy: Transformer, frozen: None, online: _OnlineBatch, key: PRNGKeyArray, execution: Execution
-    ) -> LossSums:
-        batch, *constants = online
-        mask, sampler_log_probs, reference_log_probs, advantages = map(jnp.asarray, constants)
-        hidden = last_hidden(policy, batch, execution)
-        log_probs = answer_log_probs(hidden, policy.embedding, jnp.asarray(batch.targets), mask).log_probs
-        weights = jnp.ones_like(advantages)
-        sums: LossSums = loss(
-            SampledAnswers(log_probs, sampler_log_probs, reference_log_probs, mask, advantages, weights)
-        )
-        return sums
-
-    return of_batch

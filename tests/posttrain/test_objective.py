@@ -1,0 +1,94 @@
+"""Each objective's loss of a batch is that of its formula on the model's own log-probabilities."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pydantic
+import pytest
+
+from codling.config import config, from_dict
+from codling.errors import UserError
+from codling.model.execution import PLAIN
+from codling.posttrain.answer_rows import AnswerRows, answer_rows
+from codling.posttrain.objective import (
+    GrpoConfig,
+    MdlooConfig,
+    Objective,
+    OnlineBatch,
+    PpoConfig,
+    ReinforceConfig,
+    loss_of,
+)
+from tests.conftest import Pair
+
+ADVANTAGES = np.asarray([0.5, -1.0, 0.25], np.float32)
+SHIFT = 0.1
+OBJECTIVES: list[Objective] = [MdlooConfig(gamma=0.3), ReinforceConfig(), PpoConfig(), GrpoConfig(beta=0.5)]
+
+
+@config
+class Holder:
+    objective: Objective
+
+
+def rows() -> AnswerRows:
+    return answer_rows([[5, 6], [7], [8, 9]], [[3, 4], [5, 6, 7], [2]], 8)
+
+
+def own_log_probs(pair: Pair) -> Any:
+    """By the whole logits."""
+    found = rows()
+    batch = found.batch
+    model = pair.model
+    hidden = model(
+        jnp.asarray(batch.tokens),
+        jnp.asarray(batch.positions),
+        jnp.asarray(batch.segment_ids),
+        rope_theta=model.config.rope_theta,
+    )
+    log_probs = np.asarray(jax.nn.log_softmax(model.logits(hidden)))
+    return np.take_along_axis(log_probs, found.targets[:, :, None], axis=2)[:, :, 0] * found.mask
+
+
+def expected(objective: Objective, log_ratios: np.ndarray, log_probs: np.ndarray) -> Any:
+    """The formulas, an answer, in NumPy; `log_ratios` [B, T] are those to sampler and reference alike."""
+    mask = rows().mask
+    rho, by_token = np.exp(log_ratios.sum(1)), np.exp(log_ratios)
+    match objective:
+        case MdlooConfig():
+            return -(rho * ADVANTAGES - objective.gamma * (rho * np.log(rho) - rho + 1))
+        case ReinforceConfig():
+            return -ADVANTAGES * log_probs.sum(1)
+        case PpoConfig():
+            clipped = np.clip(rho, 1 - objective.clip_range, 1 + objective.clip_range)
+            return -np.minimum(rho * ADVANTAGES, clipped * ADVANTAGES)
+        case GrpoConfig():
+            clipped = np.clip(by_token, 1 - objective.clip_range, 1 + objective.clip_range)
+            gains = np.minimum(by_token * ADVANTAGES[:, None], clipped * ADVANTAGES[:, None])
+            k3 = np.exp(-log_ratios) - 1 + log_ratios
+            return ((objective.beta * k3 - gains) * mask).sum(1) / mask.sum(1)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda one: one.name)
+def test_the_loss_is_that_of_the_formula(pair: Pair, objective: Objective) -> None:
+    own, mask = own_log_probs(pair), rows().mask
+    other = (own - SHIFT) * mask
+    batch = OnlineBatch(rows().batch, mask, other, other, ADVANTAGES)
+    sums = loss_of(objective)(pair.model, None, batch, jax.random.key(0), PLAIN)
+    np.testing.assert_allclose(sums.value, expected(objective, SHIFT * mask, own).sum(), rtol=1e-4)
+    assert sums.weight == 3
+    assert {"kl_to_sampler", "kl_to_reference", "ratio"} <= set(sums.metrics)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda one: one.name)
+def test_recipes_write_and_read_them(objective: Objective) -> None:
+    values = pydantic.TypeAdapter(Holder).dump_python(Holder(objective=objective), mode="json")
+    assert from_dict(Holder, values, source="x").objective == objective
+
+
+@pytest.mark.parametrize("values", [{"name": "trpo"}, {"name": "ppo", "gamma": 0.1}])
+def test_an_option_of_another_objective_is_refused_and_never_ignored(values: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"^recipe: .*(trpo|gamma)"):
+        from_dict(Holder, {"objective": values}, source="recipe")
