@@ -8,6 +8,7 @@ from codling.errors import UserError
 from codling.rewards.check import Check, WeightedCheck, read_check, score
 from codling.rewards.format import FormatCheck
 from codling.rewards.number import NumberCheck
+from codling.rewards.python_tests import PythonTestsCheck
 from codling.rewards.text import TextCheck
 from codling.rewards.tool_call import ToolCallCheck
 from codling.skills.constraints import HasWord
@@ -19,6 +20,7 @@ CHECKS: list[tuple[Check, Answer]] = [
     (ToolCallCheck(name="stop", arguments={}), Answer("", ({"name": "stop", "arguments": {}},))),
     (ToolCallCheck(name=None), Answer("Hello.")),
     (FormatCheck(constraints=(HasWord(word="cat"),)), Answer("A cat.")),
+    (PythonTestsCheck(tests=("assert one == 1",)), Answer("one = 1")),
 ]
 WEIGHTED = WeightedCheck(checks=(NumberCheck(number="1"), TextCheck(texts=("1",))), weights=(3.0, 1.0))
 

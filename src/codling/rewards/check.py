@@ -12,6 +12,7 @@ import pydantic
 from codling.config import config, from_dict
 from codling.rewards.format import FormatCheck, score_format
 from codling.rewards.number import NumberCheck, score_number
+from codling.rewards.python_tests import PythonTestsCheck, score_python_tests
 from codling.rewards.text import TextCheck, score_text
 from codling.rewards.tool_call import ToolCallCheck, score_tool_call
 from codling.skills.skill import Answer
@@ -34,7 +35,8 @@ class WeightedCheck:
 
 
 Check = Annotated[
-    NumberCheck | TextCheck | ToolCallCheck | FormatCheck | WeightedCheck, pydantic.Field(discriminator="kind")
+    NumberCheck | TextCheck | ToolCallCheck | FormatCheck | PythonTestsCheck | WeightedCheck,
+    pydantic.Field(discriminator="kind"),
 ]
 
 
@@ -55,6 +57,8 @@ def score(check: Check, answer: Answer) -> float:
             return score_text(check, answer.text)
         case FormatCheck():
             return score_format(check, answer.text)
+        case PythonTestsCheck():
+            return score_python_tests(check, answer.text)
     raise AssertionError(check)
 
 
