@@ -16,7 +16,9 @@ from codling.artifact.workspace import Workspace
 from codling.config import config
 from codling.data.sources import SourceConfig, Split, load_requests, load_source
 from codling.errors import UserError
+from codling.skills.arithmetic import Arithmetic
 from codling.skills.example_files import read_examples, write_examples
+from codling.skills.formats import Formats
 from codling.skills.intents import ASSISTANT_INTENTS, Intents
 from codling.skills.proofread import Proofread
 from codling.skills.skill import Example, Skill
@@ -52,6 +54,8 @@ def build_skill(name: str, config: ConversationsConfig) -> Skill:
         ),
         "story_answers": lambda: StoryAnswers(stories["train"], stories["heldout"], new_words=config.new_words),
         "proofread": lambda: Proofread(stories["train"], stories["heldout"]),
+        "arithmetic": Arithmetic,
+        "formats": Formats,
     }
     if name not in makers:
         raise UserError(f"unknown skill '{name}' (known: {', '.join(makers)})")

@@ -10,7 +10,8 @@ from codling.skills.skill import Example
 def write_examples(path: Path, examples: list[Example]) -> None:
     """Write the examples; the folder is made if it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(example._asdict(), ensure_ascii=False) + "\n" for example in examples]
+    rows = [{key: value for key, value in example._asdict().items() if value is not None} for example in examples]
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
     path.write_text("".join(lines), encoding="utf-8")
 
 
@@ -21,6 +22,9 @@ def read_examples(path: Path) -> list[Example]:
     try:
         # Not splitlines: a JSON string may hold U+2028, which is no end of a record.
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-        return [Example(tuple(row["messages"]), tuple(row["tools"]), row["skill"], row["category"]) for row in rows]
+        return [
+            Example(tuple(row["messages"]), tuple(row["tools"]), row["skill"], row["category"], row.get("check"))
+            for row in rows
+        ]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{path}: damaged ({error}); build the conversations again") from None

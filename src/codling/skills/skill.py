@@ -44,6 +44,8 @@ class Example(NamedTuple):
     tools: tuple[dict[str, Any], ...]
     skill: str
     category: str
+    check: dict[str, Any] | None = None
+    """How an answer is judged where the target alone does not tell, as JSON values (`codling.rewards.check`)."""
 
     @property
     def prompt(self) -> tuple[Message, ...]:

@@ -86,7 +86,7 @@ class ToolCalls(Skill):
         """
         target = example.target
         if target.tool_calls:
-            return _score_calls(answer.tool_calls, target.tool_calls[0])
+            return score_calls(answer.tool_calls, target.tool_calls[0])
         if answer.tool_calls:
             return Score(exact=False, partial=0.0)
         said, due = plain(answer.text), plain(target.text)
@@ -104,7 +104,10 @@ class ToolCalls(Skill):
         }
 
 
-def _score_calls(made: Sequence[ToolCall], due: ToolCall) -> Score:
+def score_calls(made: Sequence[ToolCall], due: ToolCall) -> Score:
+    """Judge calls where one call is due. Exact: that call alone, with equal arguments. Partial: the share of name and
+    arguments that are right.
+    """
     if len(made) != 1 or made[0].get("name") != due["name"]:
         return Score(exact=False, partial=0.0)
     arguments, expected = _arguments(made[0]), due["arguments"]
