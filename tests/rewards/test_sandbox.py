@@ -122,6 +122,19 @@ def test_code_that_is_none_is_a_result(code: str) -> None:
     assert done.stopped_by
 
 
+def test_limits_that_are_lower_already_stay() -> None:
+    program = """
+import resource
+from codling.rewards.sandbox import *
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+code = "import resource; found = resource.getrlimit(resource.RLIMIT_NOFILE)"
+print(run_calls(code, ["found"], SandboxConfig(allow_weak=True)).calls[0].value)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "(40, 40)\n", done.stderr
+
+
 def test_modules_of_the_library_are_there() -> None:
     code = "import collections, dataclasses, functools, heapq, itertools, math, re, string, typing"
     for name, limits in LAYERS.items():

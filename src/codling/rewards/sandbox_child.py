@@ -132,7 +132,12 @@ def _set_limits(job: dict[str, Any]) -> None:
     for name, value in limits.items():
         if (limit := getattr(resource, f"RLIMIT_{name}", None)) is not None:
             # A second of processor time more until the signal that cannot be ignored.
-            resource.setrlimit(limit, (value, value + (name == "CPU")))
+            hard = _at_most(resource.getrlimit(limit)[1], value + (name == "CPU"))
+            resource.setrlimit(limit, (_at_most(hard, value), hard))
+
+
+def _at_most(bound: int, value: int) -> int:
+    return value if bound == resource.RLIM_INFINITY else min(bound, value)
 
 
 def _enter_empty_root(root: str) -> bool:
@@ -218,8 +223,9 @@ def _end_descendants(tested: int) -> None:
     """End all that the tested process started: orphans become our children (subreaper), so this meets them all."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            os.killpg(tested, signal.SIGKILL)
+        if not os.path.isdir("/proc"):
+            with contextlib.suppress(OSError):
+                os.killpg(tested, signal.SIGKILL)
         for child in _children():
             with contextlib.suppress(OSError):
                 os.kill(child, signal.SIGKILL)
