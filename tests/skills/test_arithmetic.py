@@ -7,7 +7,7 @@ import pytest
 from codling.errors import UserError
 from codling.skills.arithmetic import CATEGORIES, Arithmetic, Step, worked
 from codling.skills.numbers import last_number
-from codling.skills.skill import Answer, Example
+from codling.skills.skill import Answer
 
 TRAIN, HELDOUT = Arithmetic().examples("train", 1500, 0), Arithmetic().examples("heldout", 300, 0)
 
@@ -24,9 +24,9 @@ def solve(request: str) -> int:
     return total
 
 
-@pytest.mark.parametrize("example", [*TRAIN[:300], *HELDOUT[:60]], ids=lambda e: e.request[:20])
-def test_targets_are_right(example: Example) -> None:
-    assert last_number(example.target.text) == solve(example.request)
+def test_targets_are_right() -> None:
+    for example in TRAIN + HELDOUT:
+        assert last_number(example.target.text) == solve(example.request), example
 
 
 def test_every_step_of_the_work_is_true() -> None:
