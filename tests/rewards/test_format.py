@@ -1,22 +1,26 @@
 import pytest
 
-from codling.rewards.format import FormatCheck, score_format
-from codling.skills.constraints import HasWord, NumWords
+from codling.config import from_dict
+from codling.errors import UserError
+from codling.rewards.format import FormatCheck
+from codling.skills.constraints import Includes, LetterCase, NoCommas
+from codling.skills.skill import Answer
 
-CONSTRAINTS = (HasWord(word="cat"), NumWords(most=2))
-
-
-def test_the_share_that_is_met_or_all_of_it() -> None:
-    assert score_format(FormatCheck(constraints=CONSTRAINTS), "a cat") == 1.0
-    assert score_format(FormatCheck(constraints=CONSTRAINTS), "a big cat") == 0.5
-    assert score_format(FormatCheck(constraints=CONSTRAINTS, needs_all=True), "a big cat") == 0.0
-    assert score_format(FormatCheck(constraints=CONSTRAINTS, needs_all=True), "a cat") == 1.0
+ASKED = (Includes(words=("red",)), LetterCase(case="lower"), NoCommas())
 
 
-def test_an_empty_text_meets_nothing() -> None:
-    assert score_format(FormatCheck(constraints=(NumWords(most=2),)), " \n") == 0.0
+@pytest.mark.parametrize(("text", "met"), [("a red dog", 3), ("A red dog", 2), ("A dog, here", 0), ("a big dog", 2)])
+def test_the_score_is_the_share_met(text: str, met: int) -> None:
+    assert FormatCheck(constraints=ASKED).score(Answer(text)) == pytest.approx(met / 3)
+    assert FormatCheck(constraints=ASKED, all_or_nothing=True).score(Answer(text)) == (met == 3)
 
 
-def test_no_constraints_are_refused() -> None:
-    with pytest.raises(ValueError, match="name at least one"):
-        FormatCheck(constraints=())
+def test_a_call_has_no_form() -> None:
+    assert FormatCheck(constraints=ASKED).score(Answer("a red dog", ({"name": "f", "arguments": {}},))) == 0
+
+
+def test_bad_input() -> None:
+    with pytest.raises(UserError, match="constraints is empty"):
+        from_dict(FormatCheck, {"constraints": []}, source="x")
+    with pytest.raises(UserError, match="'rhymes' found using 'kind'"):
+        from_dict(FormatCheck, {"constraints": [{"kind": "rhymes"}]}, source="x")

@@ -1,17 +1,19 @@
 import pytest
 
-from codling.rewards.text import TextCheck, score_text
+from codling.config import from_dict
+from codling.errors import UserError
+from codling.rewards.text import TextCheck
+from codling.skills.skill import Answer
 
 
-def test_case_spaces_and_a_full_stop_do_not_count() -> None:
-    check = TextCheck(texts=("In the park.", "at home"))
-    assert score_text(check, " in  the PARK") == 1.0
-    assert score_text(check, "At home.") == 1.0
-    assert score_text(check, "in the garden") == 0.0
-    assert score_text(check, "") == 0.0
+def test_words_count_and_their_dress_does_not() -> None:
+    check = TextCheck(expected="Book flight")
+    assert check.score(Answer("  book\nFLIGHT. ")) == 1
+    assert check.score(Answer("book a flight")) == 0
+    assert check.score(Answer("book flight", ({"name": "f", "arguments": {}},))) == 0
 
 
-@pytest.mark.parametrize("texts", [(), ("yes", " .")])
-def test_nothing_to_compare_with_is_refused(texts: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="texts must hold"):
-        TextCheck(texts=texts)
+@pytest.mark.parametrize("expected", ["", " ", "."])
+def test_nothing_can_not_be_expected(expected: str) -> None:
+    with pytest.raises(UserError, match="expected is empty"):
+        from_dict(TextCheck, {"expected": expected}, source="x")

@@ -1,36 +1,44 @@
+import json
+import math
+from typing import Any
+
 import pytest
 
-from codling.rewards.tool_call import ToolCallCheck, score_tool_call
+from codling.config import from_dict
+from codling.errors import UserError
+from codling.rewards.tool_call import ToolCallCheck
 from codling.skills.skill import Answer
+from codling.skills.tool_calls import score_calls
 
-DUE = {"title": "lunch", "date": "friday"}
-CHECK = ToolCallCheck(name="create_event", arguments=DUE)
-LENIENT = ToolCallCheck(name="create_event", arguments=DUE, gives_partial_credit=True)
-
-
-def call(name: str, **arguments: str) -> Answer:
-    return Answer("", ({"name": name, "arguments": arguments},))
-
-
-@pytest.mark.parametrize(
-    ("answer", "strict", "lenient"),
-    [
-        (call("create_event", **DUE), 1.0, 1.0),
-        (call("create_event", title="lunch"), 0.0, 2 / 3),
-        (call("create_event", **DUE, place="home"), 0.0, 3 / 4),
-        (call("create_reminder", **DUE), 0.0, 0.0),
-        (Answer("", call("create_event", **DUE).tool_calls * 2), 0.0, 0.0),
-        (Answer("Done."), 0.0, 0.0),
-        (Answer(), 0.0, 0.0),
-    ],
-)
-def test_a_call_that_is_due(answer: Answer, strict: float, lenient: float) -> None:
-    assert score_tool_call(CHECK, answer) == strict
-    assert score_tool_call(LENIENT, answer) == pytest.approx(lenient)
+DUE = {"title": "tea", "time": "noon"}
+MADE: list[dict[str, Any]] = [
+    {"name": "create_event", "arguments": DUE},
+    {"name": "create_event", "arguments": json.dumps(DUE)},
+    {"name": "create_event", "arguments": {**DUE, "time": "1 pm"}},
+    {"name": "create_event", "arguments": "not JSON"},
+    {"name": "list_events", "arguments": DUE},
+    {"name": "create_event", "arguments": {**DUE, "time": math.nan}},
+    {},
+]
 
 
-def test_where_none_is_due_words_are_right() -> None:
-    check = ToolCallCheck(name=None)
-    assert score_tool_call(check, Answer("Hello!")) == 1.0
-    assert score_tool_call(check, Answer("")) == 0.0
-    assert score_tool_call(check, call("create_event")) == 0.0
+@pytest.mark.parametrize("made", MADE)
+def test_the_rule_is_that_of_the_skill(made: dict[str, Any]) -> None:
+    due = {"name": "create_event", "arguments": DUE}
+    exact, partial = score_calls([made], due)
+    whole = ToolCallCheck(name="create_event", arguments=DUE)
+    part = ToolCallCheck(name="create_event", arguments=DUE, partial_credit=True)
+    assert whole.score(Answer("", (made,))) == exact
+    assert part.score(Answer("", (made,))) == partial
+
+
+def test_one_call_is_due() -> None:
+    check = ToolCallCheck(name="create_event", arguments=DUE, partial_credit=True)
+    assert check.score(Answer("create_event")) == check.score(Answer("", (MADE[0],) * 2)) == 0
+
+
+def test_bad_input() -> None:
+    with pytest.raises(UserError, match="key 'name' is missing"):
+        from_dict(ToolCallCheck, {"arguments": {}}, source="x")
+    with pytest.raises(UserError, match="unknown key 'partial'"):
+        from_dict(ToolCallCheck, {"name": "f", "arguments": {}, "partial": True}, source="x")

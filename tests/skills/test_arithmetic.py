@@ -1,86 +1,82 @@
+import random
 import re
 from collections import Counter
 
 import pytest
 
 from codling.errors import UserError
-from codling.skills.arithmetic import CATEGORY_SHARES, Arithmetic, worked_difference, worked_sum
-from codling.skills.skill import Answer, Example, assistant, calls, user
+from codling.skills.arithmetic import CATEGORIES, Arithmetic, Step, worked
+from codling.skills.numbers import last_number
+from codling.skills.skill import Answer
 
-EXAMPLE = Example((user("what is 47 + 38?"), assistant(worked_sum(47, 38))), (), "arithmetic", "sum")
-
-
-def test_steps_go_from_the_right_and_carry() -> None:
-    assert worked_sum(47, 38) == "7 + 8 = 15. 4 + 3 + 1 = 8. The answer is 85."
-    assert worked_sum(4, 12) == "4 + 2 = 6. 0 + 1 = 1. The answer is 16."
-    assert worked_difference(83, 38) == "13 - 8 = 5. 8 - 3 - 1 = 4. The answer is 45."
-    assert worked_difference(9, 9) == "9 - 9 = 0. The answer is 0."
+TRAIN, HELDOUT = Arithmetic().examples("train", 1500, 0), Arithmetic().examples("heldout", 300, 0)
 
 
-def test_every_step_is_true_and_the_last_digits_make_the_answer() -> None:
-    for first in range(0, 100, 7):
-        for second in range(0, first + 1, 3):
-            for worked, answer in ((worked_sum, first + second), (worked_difference, first - second)):
-                *steps, last = worked(first, second).removesuffix(".").split(". ")
-                for step in steps:
-                    left, _, right = step.partition(" = ")
-                    assert eval(left) == int(right)  # digits and signs that we wrote
-                assert last == f"The answer is {answer}"
-                digits = "".join(step[-1] for step in reversed(steps))
-                assert int(digits) == answer % 10 ** len(steps)
+def solve(request: str) -> int:
+    """Read the request with other eyes than those that wrote it."""
+    request = request.replace("plus", "+").replace("minus", "-")
+    if found := re.search(r"(\d+) ([+-]) (\d+)", request):
+        return int(found[1]) + int(found[3]) * (1 if found[2] == "+" else -1)
+    start, *changes, _ = re.split(r"(?<=[.?]) ", request)
+    total = int(re.findall(r"\d+", start)[0])
+    for change in changes:
+        total += int(re.findall(r"\d+", change)[0]) * (1 if change.endswith(" more.") else -1)
+    return total
 
 
-def test_examples_repeat_with_the_seed_and_their_targets_are_exact() -> None:
-    skill = Arithmetic()
-    examples = skill.examples("heldout", 200, 3)
-    assert examples == skill.examples("heldout", 200, 3) != skill.examples("heldout", 200, 4)
-    assert all(skill.score(example.target, example) == (True, 1.0) for example in examples)
+def test_targets_are_right() -> None:
+    for example in TRAIN + HELDOUT:
+        assert last_number(example.target.text) == solve(example.request), example
 
 
-def test_no_held_out_request_is_a_training_request() -> None:
-    asked = {
-        split: {e.request.casefold() for e in Arithmetic().examples(split, 1000, 0)} for split in ("train", "heldout")
-    }
-    assert not asked["train"] & asked["heldout"]
+def test_every_step_of_the_work_is_true() -> None:
+    rng = random.Random(0)
+    for _ in range(500):
+        left, right, sign = rng.randint(0, 999), rng.randint(0, 999), rng.choice("+-")
+        step = Step(max(left, right), sign, min(left, right))
+        title, _, steps = worked(step).partition(": ")
+        *columns, result = re.split(r", (?:so )?", steps)
+        assert title == f"{step.left}{sign}{step.right}"
+        figures = ""
+        for column in columns:
+            sides = column.split("=")
+            # "+" and "-" have one rank: evaluated from left to right.
+            terms = re.findall(r"[+-]?\d+", sides[0])
+            assert sum(map(int, terms)) == int(sides[1])
+            figures = sides[1][-1] + figures
+        assert int(columns[-1].split("=")[1] + figures[1:]) == int(result) == step.result
 
 
-def test_categories_have_their_shares_and_numbers_are_in_the_request() -> None:
-    examples = Arithmetic().examples("train", 2000, 0)
-    counts = Counter(example.category for example in examples)
-    assert {c: round(n / 2000, 1) for c, n in counts.items()} == pytest.approx(CATEGORY_SHARES, abs=0.06)
-    for example in examples[:100]:
-        numbers = [int(number) for number in re.findall(r"\d+", example.request)]
-        answer = int(re.findall(r"\d+", example.target.text)[-1])
-        assert answer in (sum(numbers), abs(numbers[0] - numbers[1]))
+def test_examples_repeat_with_the_seed_and_the_splits_share_no_task() -> None:
+    assert Arithmetic().examples("train", 50, 0) == TRAIN[:50]
+    assert Arithmetic().examples("train", 50, 1) != TRAIN[:50]
+    work = {split: {e.target.text for e in examples} for split, examples in (("a", TRAIN), ("b", HELDOUT))}
+    assert not work["a"] & work["b"]
+    assert Counter(e.category for e in TRAIN) == dict.fromkeys(CATEGORIES, 500)
+    assert len({e.request for e in TRAIN}) > 1400
 
 
-@pytest.mark.parametrize(
-    ("answer", "exact"),
-    [
-        (Answer("85"), True),
-        (Answer("The answer is 58."), False),
-        (Answer(""), False),
-        (Answer("85", ({"name": "list_events", "arguments": {}},)), False),
-        (Answer("eighty-five"), False),
-    ],
-)
-def test_the_last_number_counts(answer: Answer, exact: bool) -> None:
-    score = Arithmetic().score(answer, EXAMPLE)
-    assert score.exact is exact
-    assert 0.0 <= score.partial <= 1.0
+def test_requests_are_finished_and_short() -> None:
+    for example in TRAIN:
+        assert not set("{}[]|") & set(example.request)
+        assert "  " not in example.request
+        assert len(example.request) + len(example.target.text) < 220
 
 
-def test_trivial_answers_know_little() -> None:
-    skill = Arithmetic()
-    baselines = skill.baselines(skill.examples("train", 1000, 0), skill.examples("heldout", 200, 0))
-    assert max(baselines.values()) < 0.2
+def test_only_the_last_number_counts() -> None:
+    skill, example = Arithmetic(), TRAIN[0]
+    due = last_number(example.target.text)
+    assert skill.score(example.target, example) == (True, 1.0)
+    assert skill.score(Answer(f"{due}."), example).exact
+    assert not skill.score(Answer(f"{due} 1"), example).exact
+    assert skill.score(Answer(""), example) == (False, 0.0)
+    assert not skill.score(Answer(f"{due}", ({"name": "f", "arguments": {}},)), example).exact
 
 
-def test_a_tool_call_is_no_solution() -> None:
-    wrong = Example((user("1 + 1"), calls("add", {})), (), "arithmetic", "sum")
-    assert not Arithmetic().score(Answer("2"), wrong).exact
+def test_baselines_are_far_from_right() -> None:
+    assert all(value < 0.15 for value in Arithmetic().baselines(TRAIN, HELDOUT).values())
 
 
-def test_bad_count_is_refused() -> None:
+def test_a_count_below_one_is_refused() -> None:
     with pytest.raises(UserError, match="at least 1"):
         Arithmetic().examples("train", 0, 0)

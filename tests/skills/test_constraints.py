@@ -1,66 +1,74 @@
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from codling.config import to_dict
 from codling.errors import UserError
-from codling.skills.constraints import (
-    Constraint,
-    EndsWith,
-    HasWord,
-    IsJson,
-    LacksCommas,
-    LacksWord,
-    Letters,
-    NumItems,
-    NumSentences,
-    NumWords,
-    StartsWith,
-    read_constraints,
-)
+from codling.skills.constraints import read_constraint
 
-MET: list[tuple[Constraint, str, str]] = [
-    (NumWords(least=2, most=3), "one two  three", "one"),
-    (NumWords(most=2), "", "one two three"),
-    (NumSentences(least=2, most=2), "It ran. Why?!", "It ran."),
-    (NumSentences(least=1), "It cost 2.50 dollars.", "no end"),
-    (HasWord(word="cat"), "A Cat.", "concat"),
-    (HasWord(word="c++"), "use c++ now", "c"),
-    (LacksWord(word="cat"), "cats", "the cat"),
-    (Letters(case="small"), "all small, 3.", "Not"),
-    (Letters(case="capital"), "ALL 3", "ALl"),
-    (StartsWith(start="Dear"), " Dear Tom", "dear Tom"),
-    (EndsWith(end="!"), "Yes! ", "Yes."),
-    (NumItems(num_items=2), "- a\n* b", "- a\nb"),
-    (NumItems(num_items=1), "\n- a\n", "-a"),
-    (LacksCommas(), "a b", "a, b"),
-    (IsJson(), '{"a": [1]}', "1"),
-    (IsJson(), "[]", "{'a': 1}"),
+CASES: list[tuple[dict[str, Any], list[str], list[str]]] = [
+    ({"kind": "words", "minimum": 2, "maximum": 3}, ["a b", " a  b\nc "], ["a", "a b c d", ""]),
+    ({"kind": "words", "maximum": 1}, ["", "a"], ["a b"]),
+    (
+        {"kind": "sentences", "minimum": 2, "maximum": 2},
+        ["A. B!", "A? B", 'He said "A." B.', "3.5 m. B."],
+        ["A.", "A. B. C."],
+    ),
+    ({"kind": "sentences", "minimum": 1}, ["A", "..A"], ["", "..."]),
+    ({"kind": "includes", "words": ["red", "big dog"]}, ["A Red, big dog."], ["a reddish big dog", "red dog", ""]),
+    ({"kind": "excludes", "words": ["red", "a+b"]}, ["reddish", ""], ["It is RED.", "red", "a+b"]),
+    ({"kind": "letter_case", "case": "lower"}, ["a dog, 3", "\u00e9"], ["A dog", "3", ""]),
+    ({"kind": "letter_case", "case": "upper"}, ["A DOG!"], ["A Dog", "!"]),
+    ({"kind": "starts_with", "text": "Today "}, ["today it", " TODAY x"], ["Todays", "It is today "]),
+    ({"kind": "ends_with", "text": "the end."}, ["It is The End.\n"], ["the end"]),
+    (
+        {"kind": "bullets", "count": 2},
+        ["- a\n* b", "List:\n  - a\n\u2022 b"],
+        ["- a", "-a\n-b", "a - b\n- c", "- a\n- b\n- c"],
+    ),
+    ({"kind": "no_commas"}, ["a b", ""], ["a, b"]),
+    (
+        {"kind": "json_object", "keys": ["a"]},
+        ['{"a": 1}', ' {"a": 1, "b": 2}\n'],
+        ['{"b": 1}', "[1]", "a", "[" * 10**5],
+    ),
+    ({"kind": "quoted"}, ['"a b"', "\u201ca\u201d"], ['"a', 'a"', '""', "'a'", '"']),
 ]
 
 
-@pytest.mark.parametrize(("constraint", "met", "missed"), MET, ids=lambda value: str(value)[:40])
-def test_met_and_missed(constraint: Constraint, met: str, missed: str) -> None:
-    assert constraint.is_met(met)
-    assert not constraint.is_met(missed)
+@pytest.mark.parametrize(("values", "met", "missed"), CASES, ids=lambda value: str(value)[:30])
+def test_what_meets_it(values: dict[str, object], met: list[str], missed: list[str]) -> None:
+    constraint = read_constraint(values)
+    assert [constraint.met(text) for text in met] == [True] * len(met)
+    assert [constraint.met(text) for text in missed] == [False] * len(missed)
+    assert read_constraint(to_dict(constraint)) == constraint
 
 
-def test_no_letters_are_neither_small_nor_capital() -> None:
-    assert not Letters(case="small").is_met("12")
-    assert not Letters(case="capital").is_met("")
-
-
-def test_deep_nesting_is_no_json() -> None:
-    assert not IsJson().is_met("[" * 100_000)
+@given(st.text())
+def test_no_text_is_an_error(text: str) -> None:
+    for values, _, _ in CASES:
+        assert read_constraint(values).met(text) in (True, False)
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([{"kind": "rhyme"}], "rhyme"),
-        ([{"word": "cat"}], "kind"),
-        ([{"kind": "has_word"}], "word"),
-        ([{"kind": "letters", "case": "mixed"}], "case"),
-        ([{"kind": "has_word", "word": "cat", "often": 2}], "often"),
+        ({"kind": "rhymes"}, "'rhymes'"),
+        ({}, "kind"),
+        ({"kind": "words"}, "leave nothing to check"),
+        ({"kind": "words", "minimum": 3, "maximum": 2}, "minimum 3 and maximum 2"),
+        ({"kind": "sentences", "minimum": -1}, "minimum -1"),
+        ({"kind": "includes", "words": []}, "words is empty"),
+        ({"kind": "excludes", "words": [" "]}, "an empty word"),
+        ({"kind": "letter_case", "case": "title"}, "case"),
+        ({"kind": "bullets", "num": 2}, "num"),
+        ({"kind": "bullets", "count": 0}, "count is 0"),
+        ({"kind": "starts_with", "text": ""}, "text is empty"),
+        ({"kind": "ends_with", "text": " "}, "text is empty"),
     ],
 )
-def test_bad_constraints_are_named(values: list[object], message: str) -> None:
-    with pytest.raises(UserError, match=rf"^file:3: .*{message}"):
-        read_constraints(values, source="file:3")
+def test_bad_input_is_named(values: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_constraint(values)

@@ -6,6 +6,7 @@ import pytest
 
 from codling.errors import UserError
 from codling.skills.example_files import read_examples, write_examples
+from codling.skills.formats import Formats
 from codling.skills.tool_calls import ToolCalls
 
 
@@ -21,3 +22,10 @@ def test_damage_is_named(tmp_path: Path) -> None:
     (tmp_path / "cut.jsonl").write_text('{"messages": [')
     with pytest.raises(UserError, match=r"cut\.jsonl: damaged"):
         read_examples(tmp_path / "cut.jsonl")
+
+
+def test_checks_travel_and_their_absence_leaves_no_trace(tmp_path: Path) -> None:
+    examples = [*Formats().examples("train", 3, 0), *ToolCalls().examples("train", 3, 0)]
+    write_examples(tmp_path / "x.jsonl", examples)
+    assert read_examples(tmp_path / "x.jsonl") == examples
+    assert [line.count('"check"') for line in (tmp_path / "x.jsonl").read_text().splitlines()] == [1, 1, 1, 0, 0, 0]

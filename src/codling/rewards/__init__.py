@@ -1,1 +1,1 @@
-"""Rewards that are checked and not judged: an answer, and what must hold of it."""
+"""Rewards that a program can verify: how an answer is judged is plain data, a check, and gives a score in [0, 1]."""

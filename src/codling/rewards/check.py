@@ -1,73 +1,79 @@
-"""A check: what must hold of an answer, as plain data, and the score that an answer earns by it, from 0 to 1.
+"""How an answer is judged, as data: one of the kinds of check, from JSON and to it."""
 
-Where this sits in the recipe: online training and the committee's labels score answers by checks wherever an answer can
-be checked, and by the reward model elsewhere (arXiv 2407.21075 section 4). Checks travel with their prompts, as JSON.
-"""
-
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import pydantic
+from pydantic import Field
 
-from codling.config import config, from_dict
-from codling.rewards.format import FormatCheck, score_format
-from codling.rewards.number import NumberCheck, score_number
-from codling.rewards.python_tests import PythonTestsCheck, score_python_tests
-from codling.rewards.text import TextCheck, score_text
-from codling.rewards.tool_call import ToolCallCheck, score_tool_call
+from codling.config import config, from_dict, to_dict
+from codling.rewards.format import FormatCheck
+from codling.rewards.number import NumberCheck
+from codling.rewards.python_tests import PythonTestsCheck
+from codling.rewards.text import TextCheck
+from codling.rewards.tool_call import ToolCallCheck
 from codling.skills.skill import Answer
 
 
 @config
-class WeightedCheck:
-    """Several checks at once, each with its share."""
+class WeightedPart:
+    """A check and what it counts beside the others."""
 
-    kind: Literal["weighted"] = "weighted"
-    checks: tuple["Check", ...]
-    weights: tuple[float, ...]
-    """One for each check, none negative; they are divided by their sum."""
+    weight: float
+    check: "Check"
 
     def __post_init__(self) -> None:
-        if not self.checks or len(self.checks) != len(self.weights):
-            raise ValueError(f"{len(self.weights)} weights for {len(self.checks)} checks; give one for each")
-        if min(self.weights) < 0 or not 0 < sum(self.weights) < float("inf"):
-            raise ValueError(f"weights {list(self.weights)}: none may be negative, and their sum must be positive")
+        if not 0 < self.weight < math.inf:
+            raise ValueError(f"weight is {self.weight}, it must be above 0 and finite")
+
+
+@config
+class WeightedCheck:
+    """The mean of several checks' scores, by weight."""
+
+    kind: Literal["weighted"] = "weighted"
+    parts: tuple[WeightedPart, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("parts is empty; name at least one")
+
+    def score(self, answer: Answer) -> float:
+        """The weighted mean. Weights count relative to the largest, so that none overflows."""
+        largest = max(part.weight for part in self.parts)
+        weights = [part.weight / largest for part in self.parts]
+        scores = [score(part.check, answer) for part in self.parts]
+        return min(1.0, sum(w * s for w, s in zip(weights, scores, strict=True)) / sum(weights))
 
 
 Check = Annotated[
     NumberCheck | TextCheck | ToolCallCheck | FormatCheck | PythonTestsCheck | WeightedCheck,
-    pydantic.Field(discriminator="kind"),
+    Field(discriminator="kind"),
 ]
 
 
+@config
+class _Held:
+    """A check under a key, as a union has no class of its own to be read by."""
+
+    check: Check
+
+
 def score(check: Check, answer: Answer) -> float:
-    """What an answer earns. An empty answer earns nothing, and is no error; one that calls a tool unasked neither."""
-    match check:
-        case ToolCallCheck():
-            return score_tool_call(check, answer)
-        case WeightedCheck():
-            parts = (weight * score(part, answer) for part, weight in zip(check.checks, check.weights, strict=True))
-            return sum(parts) / sum(check.weights)
-    if answer.tool_calls:
+    """Judge an answer: from 0 (wrong) to 1 (right). An empty answer scores 0.
+
+    Errors: `UserError` where code is to be run and this machine cannot isolate it; nothing else.
+    """
+    if not answer.text.strip() and not answer.tool_calls:
         return 0.0
-    match check:
-        case NumberCheck():
-            return score_number(check, answer.text)
-        case TextCheck():
-            return score_text(check, answer.text)
-        case FormatCheck():
-            return score_format(check, answer.text)
-        case PythonTestsCheck():
-            return score_python_tests(check, answer.text)
-    raise AssertionError(check)
+    return check.score(answer)
 
 
 def read_check(values: Mapping[str, Any], *, source: str) -> Check:
-    """Read a check from JSON values. Errors: `UserError` that names `source`, and what is wrong with it."""
-    # Through a configuration that holds one, whose errors are worded already.
-    return from_dict(_Holder, {"check": values}, source=source).check
+    """Read a check from JSON values. Errors: `UserError` that names `source`, the key and what is wrong with it."""
+    return from_dict(_Held, {"check": dict(values)}, source=source).check
 
 
-@config
-class _Holder:
-    check: Check
+def write_check(check: Check) -> dict[str, Any]:
+    """Write a check as JSON values."""
+    return to_dict(check)

@@ -1,28 +1,28 @@
-"""Check `format`: a text meets constraints on its form (`skills.constraints`)."""
+"""A check of an answer's form."""
 
 from typing import Literal
 
 from codling.config import config
 from codling.skills.constraints import Constraint
+from codling.skills.skill import Answer
 
 
 @config
 class FormatCheck:
-    """The text has a form."""
+    """The text meets these constraints."""
 
     kind: Literal["format"] = "format"
     constraints: tuple[Constraint, ...]
-    needs_all: bool = False
-    """Whether one that is not met takes all the credit, or its share."""
+    all_or_nothing: bool = False
+    """Whether a text that misses one of them scores nothing; otherwise it scores the share that it meets."""
 
     def __post_init__(self) -> None:
         if not self.constraints:
             raise ValueError("constraints is empty; name at least one")
 
-
-def score_format(check: FormatCheck, text: str) -> float:
-    """Share of the constraints that are met; an empty text meets none."""
-    if not text.strip():
-        return 0.0
-    met = [constraint.is_met(text) for constraint in check.constraints]
-    return float(all(met)) if check.needs_all else sum(met) / len(met)
+    def score(self, answer: Answer) -> float:
+        """The share of constraints met."""
+        if answer.tool_calls:
+            return 0.0
+        share = sum(constraint.met(answer.text) for constraint in self.constraints) / len(self.constraints)
+        return float(share == 1) if self.all_or_nothing else share

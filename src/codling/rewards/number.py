@@ -1,24 +1,24 @@
-"""Check `number`: the last number of the answer is the one expected, as solutions end in their result."""
+"""A check of answers that end in a number."""
 
 from typing import Literal
 
 from codling.config import config
-from codling.skills.numbers import last_number
+from codling.skills.numbers import NUMBER, last_number
+from codling.skills.skill import Answer
 
 
 @config
 class NumberCheck:
-    """The answer ends in a number."""
+    """The last number in the text is `expected`, however it is written: 1200 is 1,200.00, 0.75 is 3/4."""
 
     kind: Literal["number"] = "number"
-    number: str
-    """The one expected, in decimal digits: `85`, `-2.5`."""
+    expected: str
+    """The number as text, so that decimals are exact."""
 
     def __post_init__(self) -> None:
-        if last_number(self.number) is None:
-            raise ValueError(f"number '{self.number}' is none; write it in decimal digits, such as 85 or -2.5")
+        if not NUMBER.fullmatch(self.expected) or last_number(self.expected) is None:
+            raise ValueError(f"expected is '{self.expected}', it must be one number")
 
-
-def score_number(check: NumberCheck, text: str) -> float:
-    """1 where the last number of the text equals the expected one, in value and not in spelling; else 0."""
-    return float(last_number(text) == last_number(check.number))
+    def score(self, answer: Answer) -> float:
+        """1 or 0."""
+        return float(not answer.tool_calls and last_number(answer.text) == last_number(self.expected))

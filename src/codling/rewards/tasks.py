@@ -1,37 +1,37 @@
-"""The check of a skill's example: what the skill's own score asks for, as plain data that travels with a prompt."""
+"""How answers to each skill's examples are judged, as checks: the same rule as the skill's own `score`, as data."""
 
 from codling.errors import UserError
 from codling.rewards.check import Check, read_check
+from codling.rewards.format import FormatCheck
 from codling.rewards.number import NumberCheck
 from codling.rewards.text import TextCheck
 from codling.rewards.tool_call import ToolCallCheck
+from codling.skills.arithmetic import Arithmetic
+from codling.skills.constraints import Words
+from codling.skills.intents import Intents
 from codling.skills.numbers import last_number
 from codling.skills.skill import Example
+from codling.skills.story_answers import StoryAnswers
+from codling.skills.tool_calls import ToolCalls
 
-SKILLS_OF_TEXT = ("intents", "story_answers")
+ANY_TEXT = FormatCheck(constraints=(Words(minimum=1),))
+"""Where no call is due any text is right, as the skill has it: a reward that must not be maximized alone."""
 
 
 def check_of(example: Example) -> Check:
-    """How an answer to the example's prompt is judged.
+    """Make the check of an example: its own where it has one, else its skill's.
 
-    Errors: `UserError` for an example of a skill whose answers cannot be checked.
+    Errors: `UserError` for a skill whose answers no check can judge.
     """
-    target = example.target
     if example.check is not None:
-        return read_check(example.check, source=f"{example.skill}: {example.request}")
-    if example.skill == "tool_calls":
-        return _call(example)
-    if example.skill == "arithmetic":
-        return NumberCheck(number=str(last_number(target.text)))
-    if example.skill in SKILLS_OF_TEXT:
-        return TextCheck(texts=(target.text,))
-    raise UserError(f"skill {example.skill}: its answers have no check; give its examples one")
-
-
-def _call(example: Example) -> Check:
-    """A call that is due; words in its place; or, after what a tool returned, the very words."""
+        return read_check(example.check, source=f"check of '{example.request}'")
     target = example.target
-    if target.tool_calls:
-        call = target.tool_calls[0]
-        return ToolCallCheck(name=call["name"], arguments=call["arguments"], gives_partial_credit=True)
-    return ToolCallCheck() if example.category == "no_tool" else TextCheck(texts=(target.text,))
+    if example.skill == Arithmetic.name and (number := last_number(target.text)) is not None:
+        return NumberCheck(expected=str(number))
+    if example.skill == ToolCalls.name and target.tool_calls:
+        return ToolCallCheck(name=target.tool_calls[0]["name"], arguments=target.tool_calls[0]["arguments"])
+    if example.skill == ToolCalls.name and example.category == "no_tool":
+        return ANY_TEXT
+    if example.skill in (ToolCalls.name, StoryAnswers.name, Intents.name) and target.text:
+        return TextCheck(expected=target.text)
+    raise UserError(f"no check for the {example.category} example of the skill '{example.skill}'; give the example one")

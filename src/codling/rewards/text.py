@@ -1,24 +1,22 @@
-"""Check `text`: the answer says what is expected, but for case, spaces and a full stop at its end."""
+"""A check of answers of a few words."""
 
 from typing import Literal
 
 from codling.config import config
-from codling.skills.skill import plain
+from codling.skills.skill import Answer, plain
 
 
 @config
 class TextCheck:
-    """The answer is one of these."""
+    """The text is `expected`; case, white space and a full stop at the end do not count (`plain`)."""
 
     kind: Literal["text"] = "text"
-    texts: tuple[str, ...]
-    """Any of them will do."""
+    expected: str
 
     def __post_init__(self) -> None:
-        if not self.texts or not all(plain(text) for text in self.texts):
-            raise ValueError("texts must hold at least one text, and no empty one")
+        if not plain(self.expected):
+            raise ValueError("expected is empty; an empty answer is never right")
 
-
-def score_text(check: TextCheck, text: str) -> float:
-    """1 where the text is one of those expected; else 0."""
-    return float(plain(text) in {plain(expected) for expected in check.texts})
+    def score(self, answer: Answer) -> float:
+        """1 or 0."""
+        return float(not answer.tool_calls and plain(answer.text) == plain(self.expected))

@@ -1,6 +1,5 @@
-"""Check `tool_call`: the answer calls the expected tool with equal arguments, or none where none is due."""
+"""A check of answers that call a tool."""
 
-from dataclasses import field
 from typing import Any, Literal
 
 from codling.config import config
@@ -10,20 +9,15 @@ from codling.skills.tool_calls import score_calls
 
 @config
 class ToolCallCheck:
-    """The answer makes one call, or none."""
+    """The answer makes one call, to this tool with these arguments."""
 
     kind: Literal["tool_call"] = "tool_call"
-    name: str | None = None
-    """Of the tool; none: no call is due."""
-    arguments: dict[str, Any] = field(default_factory=dict)
-    """Every one of them, and no other."""
-    gives_partial_credit: bool = False
-    """Whether a call of the right tool earns its share of right arguments, or nothing."""
+    name: str
+    arguments: dict[str, Any]
+    partial_credit: bool = False
+    """Whether a call that is partly right scores the share of its name and arguments that are."""
 
-
-def score_tool_call(check: ToolCallCheck, answer: Answer) -> float:
-    """1 for the expected call alone; where none is due, for words and no call; else 0, or the share that is right."""
-    if check.name is None:
-        return float(not answer.tool_calls and bool(answer.text.strip()))
-    score = score_calls(answer.tool_calls, {"name": check.name, "arguments": check.arguments})
-    return score.partial if check.gives_partial_credit else float(score.exact)
+    def score(self, answer: Answer) -> float:
+        """1 or 0, or what lies between with `partial_credit`."""
+        exact, partial = score_calls(answer.tool_calls, {"name": self.name, "arguments": self.arguments})
+        return partial if self.partial_credit else float(exact)

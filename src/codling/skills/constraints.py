@@ -1,165 +1,224 @@
-"""What a request may ask of a text's form: length, words, letters, lists.
+"""What a request may ask of a text's form: each constraint is data that tells whether a text meets it.
 
-Of the kind that IFEval asks for (arXiv 2311.07911). A constraint is plain data with a name, and knows whether a text
-meets it. Words are runs without spaces; sentences end in a full stop, question or exclamation mark.
+The kinds are among those of IFEval (arXiv 2311.07911, table 4), so that evaluations of that sort can use them.
 """
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import pydantic
+from pydantic import Field
 
 from codling.config import config, from_dict
 
-
-@config
-class NumWords:
-    """So many words, both ends included."""
-
-    kind: Literal["num_words"] = "num_words"
-    least: int = 0
-    most: int | None = None
-
-    def is_met(self, text: str) -> bool:
-        """Whether the text has them."""
-        return _is_between(len(text.split()), self.least, self.most)
+BULLET = re.compile(r"^\s*[-*\u2022] +\S")
+SENTENCE_END = re.compile(r"[.!?]+[\"')\u201d]*(?=\s|$)")
+QUOTES = {'"': '"', "\u201c": "\u201d"}
 
 
 @config
-class NumSentences:
-    """So many sentences, both ends included."""
+class Words:
+    """A number of words, parted by white space: at least `minimum`, at most `maximum`."""
 
-    kind: Literal["num_sentences"] = "num_sentences"
-    least: int = 0
-    most: int | None = None
+    kind: Literal["words"] = "words"
+    minimum: int = 0
+    maximum: int | None = None
 
-    def is_met(self, text: str) -> bool:
-        """Whether the text has them, the last one ended too."""
-        ends = len(re.findall(r"[.!?]+(?=\s|$)", text.strip()))
-        is_ended = text.strip()[-1:] in (".", "!", "?")
-        return is_ended and _is_between(ends, self.least, self.most)
+    def __post_init__(self) -> None:
+        _check_range(self.minimum, self.maximum)
 
-
-@config
-class HasWord:
-    """A word occurs, in any case."""
-
-    kind: Literal["has_word"] = "has_word"
-    word: str
-
-    def is_met(self, text: str) -> bool:
-        """Whether it does, as a whole word."""
-        return _has_word(text, self.word)
+    def met(self, text: str) -> bool:
+        """Tell whether the text meets it."""
+        return _within(len(text.split()), self.minimum, self.maximum)
 
 
 @config
-class LacksWord:
-    """A word does not occur."""
+class Sentences:
+    """A number of sentences: a full stop, exclamation or question mark ends one; the rest of a text is one too."""
 
-    kind: Literal["lacks_word"] = "lacks_word"
-    word: str
+    kind: Literal["sentences"] = "sentences"
+    minimum: int = 0
+    maximum: int | None = None
 
-    def is_met(self, text: str) -> bool:
-        """Whether it does not, as a whole word, in any case."""
-        return not _has_word(text, self.word)
+    def __post_init__(self) -> None:
+        _check_range(self.minimum, self.maximum)
+
+    def met(self, text: str) -> bool:
+        """Tell whether the text meets it."""
+        return _within(sum(bool(part.strip()) for part in SENTENCE_END.split(text)), self.minimum, self.maximum)
 
 
 @config
-class Letters:
-    """All letters small, or all capital."""
+class Includes:
+    """All of these words are there, as whole words and whatever their case."""
 
-    kind: Literal["letters"] = "letters"
-    case: Literal["small", "capital"]
+    kind: Literal["includes"] = "includes"
+    words: tuple[str, ...]
 
-    def is_met(self, text: str) -> bool:
-        """Whether there are letters, and none of the other case."""
-        has_letters = any(character.isalpha() for character in text)
-        return has_letters and text == (text.lower() if self.case == "small" else text.upper())
+    def __post_init__(self) -> None:
+        _check_words(self.words)
+
+    def met(self, text: str) -> bool:
+        """Tell whether the text meets it."""
+        return all(_has_word(text, word) for word in self.words)
+
+
+@config
+class Excludes:
+    """None of these words is there."""
+
+    kind: Literal["excludes"] = "excludes"
+    words: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_words(self.words)
+
+    def met(self, text: str) -> bool:
+        """Tell whether the text meets it."""
+        return not any(_has_word(text, word) for word in self.words)
+
+
+@config
+class LetterCase:
+    """Only small letters, or only capitals; at least one letter."""
+
+    kind: Literal["letter_case"] = "letter_case"
+    case: Literal["lower", "upper"]
+
+    def met(self, text: str) -> bool:
+        """Tell whether the text meets it."""
+        return text.islower() if self.case == "lower" else text.isupper()
 
 
 @config
 class StartsWith:
-    """The text begins so."""
+    """The first characters, whatever their case."""
 
     kind: Literal["starts_with"] = "starts_with"
-    start: str
+    text: str
 
-    def is_met(self, text: str) -> bool:
-        """Whether it does, to the letter."""
-        return text.strip().startswith(self.start)
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise ValueError("text is empty")
+
+    def met(self, text: str) -> bool:
+        """Tell whether the text meets it."""
+        return text.lstrip().casefold().startswith(self.text.casefold())
 
 
 @config
 class EndsWith:
-    """The text ends so."""
+    """The last characters, whatever their case."""
 
     kind: Literal["ends_with"] = "ends_with"
-    end: str
+    text: str
 
-    def is_met(self, text: str) -> bool:
-        """Whether it does, to the letter."""
-        return text.strip().endswith(self.end)
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise ValueError("text is empty")
 
-
-@config
-class NumItems:
-    """A list of so many items, each a line that begins with `- ` or `* `, and nothing else."""
-
-    kind: Literal["num_items"] = "num_items"
-    num_items: int
-
-    def is_met(self, text: str) -> bool:
-        """Whether every line is an item, and their number is right."""
-        lines = [line for line in text.strip().split("\n") if line.strip()]
-        return len(lines) == self.num_items and all(re.match(r"\s*[-*] \S", line) for line in lines)
+    def met(self, text: str) -> bool:
+        """Tell whether the text meets it."""
+        return text.rstrip().casefold().endswith(self.text.casefold())
 
 
 @config
-class LacksCommas:
+class Bullets:
+    """A list of exactly `count` points, each a line that begins with "-", "*" or a bullet."""
+
+    kind: Literal["bullets"] = "bullets"
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"count is {self.count}, it must be 1 or more")
+
+    def met(self, text: str) -> bool:
+        """Tell whether the text meets it."""
+        return sum(bool(BULLET.match(line)) for line in text.splitlines()) == self.count
+
+
+@config
+class NoCommas:
     """No comma anywhere."""
 
-    kind: Literal["lacks_commas"] = "lacks_commas"
+    kind: Literal["no_commas"] = "no_commas"
 
-    def is_met(self, text: str) -> bool:
-        """Whether there is none."""
+    def met(self, text: str) -> bool:
+        """Tell whether the text meets it."""
         return "," not in text
 
 
 @config
-class IsJson:
-    """The whole text is a JSON object or array."""
+class JsonObject:
+    """The whole text is one JSON object that has these keys."""
 
-    kind: Literal["is_json"] = "is_json"
+    kind: Literal["json_object"] = "json_object"
+    keys: tuple[str, ...] = ()
 
-    def is_met(self, text: str) -> bool:
-        """Whether it can be read as one."""
+    def met(self, text: str) -> bool:
+        """Tell whether the text meets it."""
         try:
-            return isinstance(json.loads(text), dict | list)
+            value = json.loads(text)
         except (ValueError, RecursionError):
             return False
+        return isinstance(value, dict) and value.keys() >= set(self.keys)
+
+
+@config
+class Quoted:
+    """The whole text stands in quotation marks."""
+
+    kind: Literal["quoted"] = "quoted"
+
+    def met(self, text: str) -> bool:
+        """Tell whether the text meets it."""
+        inner = text.strip()
+        return len(inner) > 2 and QUOTES.get(inner[0]) == inner[-1]
 
 
 Constraint = Annotated[
-    NumWords | NumSentences | HasWord | LacksWord | Letters | StartsWith | EndsWith | NumItems | LacksCommas | IsJson,
-    pydantic.Field(discriminator="kind"),
+    Words
+    | Sentences
+    | Includes
+    | Excludes
+    | LetterCase
+    | StartsWith
+    | EndsWith
+    | Bullets
+    | NoCommas
+    | JsonObject
+    | Quoted,
+    Field(discriminator="kind"),
 ]
 
 
 @config
-class _Form:
-    constraints: tuple[Constraint, ...]
+class _Held:
+    """A constraint under a key, as a union has no class of its own to be read by."""
+
+    constraint: Constraint
 
 
-def read_constraints(values: Sequence[Any], *, source: str) -> tuple[Constraint, ...]:
-    """Read them from JSON values. Errors: `UserError` that names `source`, and what is wrong with them."""
-    return from_dict(_Form, {"constraints": values}, source=source).constraints
-
-
-def _is_between(count: int, least: int, most: int | None) -> bool:
-    return least <= count and (most is None or count <= most)
+def read_constraint(values: Mapping[str, Any]) -> Constraint:
+    """Read a constraint from JSON values. Errors: `UserError` that names the kind or key that is wrong."""
+    return from_dict(_Held, {"constraint": dict(values)}, source="form").constraint
 
 
 def _has_word(text: str, word: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def _within(number: int, minimum: int, maximum: int | None) -> bool:
+    return number >= minimum and (maximum is None or number <= maximum)
+
+
+def _check_range(minimum: int, maximum: int | None) -> None:
+    if minimum < 0 or (maximum is not None and maximum < max(1, minimum)) or (minimum == 0 and maximum is None):
+        raise ValueError(f"minimum {minimum} and maximum {maximum} leave nothing to check, or nothing that meets them")
+
+
+def _check_words(words: tuple[str, ...]) -> None:
+    if not words or not all(word.strip() for word in words):
+        raise ValueError("words is empty, or holds an empty word")

@@ -11,7 +11,8 @@ from codling.skills.skill import Example
 def write_examples(path: Path, examples: list[Example]) -> None:
     """Write the examples; the folder is made if it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(_plain(example), ensure_ascii=False) + "\n" for example in examples]
+    rows = [{key: value for key, value in example._asdict().items() if value is not None} for example in examples]
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
     path.write_text("".join(lines), encoding="utf-8")
 
 

@@ -1,32 +1,36 @@
-"""Skill (f): a short text about something, in the form that was asked for.
+"""Skill (f): a short text about a thing, in the form that the request asks for.
 
-    write one sentence about a dog. use the word red.  ->  The red dog ran to the park.
+    Write one sentence about a dog. Use the word red. Use only small letters.
+    the red dog slept by the pond.
 
-Every example carries its constraints (`skills.constraints`) as a check, and any text that meets them is right; the
-target is one of many. Categories are the kinds of form: `word`, `letters`, `sentences`, `words`, `end`, `list`. The
-thing that is written about is a constraint too.
+Any text that meets the constraints is right; the target is one of many. Beside the constraints that a request names, a
+sentence has to have some words, so that the bare keywords are no answer.
 
-Held out: requests as a whole, by a hash.
+Held out: one in ten of the requests. The words are shared by both splits, and so are the constraints.
 """
 
 import random
 from collections.abc import Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from codling.config import to_dict
+from codling.errors import UserError
 from codling.skills.constraints import (
+    Bullets,
     Constraint,
     EndsWith,
-    HasWord,
-    Letters,
-    NumItems,
-    NumSentences,
-    NumWords,
-    read_constraints,
+    Excludes,
+    Includes,
+    LetterCase,
+    Quoted,
+    Sentences,
+    StartsWith,
+    Words,
+    read_constraint,
 )
-from codling.skills.grammar import article, choose
+from codling.skills.grammar import article
 from codling.skills.guessers import most_frequent, nearest_request
+from codling.skills.lexicon import ADJECTIVES, ANIMALS, OBJECTS, SPOTS, listed
 from codling.skills.skill import (
     Answer,
     Example,
@@ -41,157 +45,144 @@ from codling.skills.skill import (
     user,
 )
 
-THINGS = ("dog", "cat", "bird", "boy", "girl", "fish", "bear", "frog", "horse", "mouse", "duck", "fox", "cow", "rabbit")
-WORDS = (
-    "red",
-    "big",
-    "old",
-    "happy",
-    "little",
-    "blue",
-    "sad",
-    "fast",
-    "soft",
-    "brave",
-    "funny",
-    "kind",
-    "hungry",
-    "tall",
-)
-DEEDS = (
-    "ran to the park",
-    "sat under a tree",
-    "found a ball",
-    "went to sleep",
-    "looked at the moon",
-    "played in the sun",
-    "ate some bread",
-    "swam in the lake",
-    "made a friend",
-    "jumped over a box",
-    "saw a boat",
-    "hid in the grass",
-    "ran away",
-    "went home",
-    "fell down",
-    "sat down",
-)
-GROUPS = {
-    "animals": ("dog", "cat", "bird", "fish", "bear", "frog", "horse", "duck"),
-    "colors": ("red", "blue", "green", "pink", "black", "white", "gray", "brown"),
-    "foods": ("bread", "cake", "soup", "rice", "milk", "cheese", "honey", "corn"),
-    "toys": ("ball", "doll", "kite", "drum", "car", "train", "top", "boat"),
-}
-NUMBERS = {2: "two", 3: "three", 4: "four"}
-CATEGORIES = ("word", "letters", "sentences", "words", "end", "list")
+ANIMALS_DID = listed("slept, ran, played, sat, jumped, hid, waited, danced, sang, rested, walked, ate")
+THINGS_DID = listed("lay, was, stood, waited, shone, stayed")
+OPENINGS = listed("Today, Once, Yesterday, Now, Later, Then, Here, Soon")
+MIN_SENTENCE_WORDS = 4
+LIST_SHARE, TWO_SENTENCES_SHARE, TWO_CONSTRAINTS_SHARE = 0.2, 0.25, 0.5
+"""Shares of the requests for a list and, of the others, for two sentences; of those that add two constraints; ours."""
+LIST_LENGTHS = (2, 3, 4)
+LENGTHS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine"}
 
 
-class _Request(NamedTuple):
-    asked: str
-    text: str
+class Draft(NamedTuple):
+    """A request in the making: what it says, what a text must meet, and one that does."""
+
+    said: tuple[str, ...]
     constraints: tuple[Constraint, ...]
+    text: str
+
+    def asks(self, said: str, *constraints: Constraint, text: str) -> "Draft":
+        """Add to the request; `text` takes the place of the text."""
+        return Draft((*self.said, said), (*self.constraints, *constraints), text)
 
 
 class Formats(Skill):
-    """One or two constraints on a text about one thing."""
+    """Requests for one sentence, two, or a list, with one or two constraints on its form."""
 
     name = "formats"
 
     def examples(self, split: Split, count: int, seed: int) -> list[Example]:
-        """Draw each example's category, then what is written about and how."""
+        """Draw what is asked for, then what it has to look like."""
         check_count(self.name, count)
         rng = random_for(self.name, split, seed)
-        categories = rng.choices(CATEGORIES, k=count)
-        return [
-            draw_of_split(split, partial(_example, category, rng), lambda example: example.request)
-            for category in categories
-        ]
+        return [self._example(split, rng) for _ in range(count)]
+
+    def _example(self, split: Split, rng: random.Random) -> Example:
+        draft = draw_of_split(split, lambda: _draw(rng), lambda drawn: drawn.said)
+        kind = "list" if isinstance(draft.constraints[0], Bullets) else "sentence"
+        category = f"{kind}_{len(draft.said) - 1}"
+        check = {"kind": "format", "constraints": [to_dict(constraint) for constraint in draft.constraints]}
+        return Example((user(" ".join(draft.said)), assistant(draft.text)), (), self.name, category, check)
 
     def score(self, answer: Answer, example: Example) -> Score:
-        """Exact: every constraint is met. Partial: the share of them that is."""
+        """Exact: every constraint is met. Partial: the share of them."""
+        constraints = constraints_of(example)
         if answer.tool_calls or not answer.text.strip():
             return Score(exact=False, partial=0.0)
-        met = [constraint.is_met(answer.text) for constraint in constraints_of(example)]
-        return Score(exact=all(met), partial=sum(met) / len(met))
+        num_met = sum(constraint.met(answer.text) for constraint in constraints)
+        return Score(exact=num_met == len(constraints), partial=num_met / len(constraints))
 
     def guessers(self, train: Sequence[Example]) -> dict[str, Guesser]:
-        """The most frequent text, and that of the most similar training request."""
-        return {"most frequent text": most_frequent(train), "nearest request": nearest_request(train)}
+        """The majority's answer, that to the most similar training request, and a sentence around the topic."""
+        return {
+            "majority answer": most_frequent(train),
+            "nearest request": nearest_request(train),
+            "plain sentence": _plain_sentence,
+        }
 
 
 def constraints_of(example: Example) -> tuple[Constraint, ...]:
-    """What an example of this skill asks for."""
-    assert example.check is not None
-    return read_constraints(example.check["constraints"], source=f"{example.skill}: {example.request}")
+    """Read what an example's answer has to meet. Errors: `UserError` where its check says nothing of that kind."""
+    asked = (example.check or {}).get("constraints")
+    if not asked:
+        raise UserError(f"skill {Formats.name}: the example '{example.request}' has no constraints; build it again")
+    return tuple(read_constraint(values) for values in asked)
 
 
-def _example(category: str, rng: random.Random) -> Example:
-    request = _MAKERS[category](rng)
-    asked = request.asked[:1].upper() + request.asked[1:] if rng.random() < 0.5 else request.asked
-    check: dict[str, Any] = {"kind": "format", "constraints": [to_dict(one) for one in request.constraints]}
-    return Example((user(asked), assistant(request.text)), (), Formats.name, category, check)
+def _plain_sentence(example: Example) -> Answer:
+    """Say something of the last word of the request's first sentence: the topic."""
+    topic = example.request.split(".")[0].split()[-1]
+    return Answer(f"The {topic} was in the garden.")
 
 
-def _sentence(thing: str, rng: random.Random, word: str = "") -> str:
-    return f"The {word + ' ' if word else ''}{thing} {rng.choice(DEEDS)}."
+def _draw(rng: random.Random) -> Draft:
+    return _list(rng) if rng.random() < LIST_SHARE else _sentences(rng)
 
 
-def _about(thing: str, rng: random.Random) -> str:
-    return choose("[write|tell me something|say something]", rng) + f" about {article(thing)}{thing}"
+def _sentences(rng: random.Random) -> Draft:
+    """One or two sentences, with constraints on different sides of their form."""
+    topic = rng.choice(ANIMALS + OBJECTS)
+    count = 2 if rng.random() < TWO_SENTENCES_SHARE else 1
+    adjective, banned = rng.sample(ADJECTIVES, 2)
+    opening = rng.choice(("", "", *OPENINGS))
+    text = _about(topic, adjective, opening, rng)
+    if count == 2:
+        text += " " + _about(topic, rng.choice([word for word in ADJECTIVES if word != banned]), "", rng)
+    draft = Draft(
+        (f"Write {'two sentences' if count == 2 else 'one sentence'} about {article(topic)}{topic}.",),
+        (
+            Sentences(minimum=count, maximum=count),
+            Includes(words=(topic,)),
+            Words(minimum=MIN_SENTENCE_WORDS * count),
+        ),
+        text,
+    )
+    sides = rng.sample(("words", "edge", "case"), 2 if rng.random() < TWO_CONSTRAINTS_SHARE else 1)
+    # The case comes last: it changes letters that the others put in.
+    for side in sorted(sides, key=("words", "edge", "case").index):
+        draft = {"words": _ask_words, "edge": _ask_edge, "case": _ask_case}[side](draft, adjective, banned, rng)
+    return draft
 
 
-def _word(rng: random.Random) -> _Request:
-    thing, word = rng.choice(THINGS), rng.choice(WORDS)
-    asked = f"{_about(thing, rng)}. use the word {word}."
-    return _Request(asked, _sentence(thing, rng, word), (HasWord(word=thing), HasWord(word=word)))
+def _ask_words(draft: Draft, adjective: str, banned: str, rng: random.Random) -> Draft:
+    kind = rng.randrange(3)
+    num_words = len(draft.text.split())
+    if kind == 0 and num_words in LENGTHS:
+        constraint = Words(minimum=num_words, maximum=num_words)
+        return draft.asks(f"Use exactly {LENGTHS[num_words]} words.", constraint, text=draft.text)
+    if kind == 1:
+        return draft.asks(f"Do not use the word {banned}.", Excludes(words=(banned,)), text=draft.text)
+    return draft.asks(f"Use the word {adjective}.", Includes(words=(adjective,)), text=draft.text)
 
 
-def _letters(rng: random.Random) -> _Request:
-    thing, is_small = rng.choice(THINGS), rng.random() < 0.5
-    text = _sentence(thing, rng, rng.choice(("", *WORDS)))
-    asked = f"{_about(thing, rng)}. use only {'small' if is_small else 'capital'} letters."
-    case = Letters(case="small" if is_small else "capital")
-    return _Request(asked, text.lower() if is_small else text.upper(), (HasWord(word=thing), case))
+def _ask_edge(draft: Draft, adjective: str, banned: str, rng: random.Random) -> Draft:
+    kind = rng.randrange(3)
+    first = draft.text.split()[0]
+    if kind == 0:
+        return draft.asks(f"Start with the word {first}.", StartsWith(text=f"{first} "), text=draft.text)
+    if kind == 1:
+        return draft.asks("End with an exclamation mark.", EndsWith(text="!"), text=draft.text[:-1] + "!")
+    return draft.asks("Put it in quotation marks.", Quoted(), text=f'"{draft.text}"')
 
 
-def _sentences(rng: random.Random) -> _Request:
-    thing, count = rng.choice(THINGS), rng.choice((2, 3))
-    asked = f"{_about(thing, rng)} in {NUMBERS[count]} sentences."
-    first, *others = rng.sample(DEEDS, count)
-    text = " ".join([f"The {thing} {first}.", *(f"It {deed}." for deed in others)])
-    return _Request(asked, text, (HasWord(word=thing), NumSentences(least=count, most=count)))
+def _ask_case(draft: Draft, adjective: str, banned: str, rng: random.Random) -> Draft:
+    if rng.random() < 0.5:
+        return draft.asks("Use only small letters.", LetterCase(case="lower"), text=draft.text.lower())
+    return draft.asks("Use only capital letters.", LetterCase(case="upper"), text=draft.text.upper())
 
 
-def _words(rng: random.Random) -> _Request:
-    thing, most = rng.choice(THINGS), rng.choice((4, 5, 6))
-    deed = rng.choice([deed for deed in DEEDS if len(deed.split()) <= most - 2])
-    asked = f"{_about(thing, rng)} in at most {most} words."
-    return _Request(asked, f"The {thing} {deed}.", (HasWord(word=thing), NumWords(least=1, most=most)))
+def _list(rng: random.Random) -> Draft:
+    """A list of some things that has to hold one of them, and perhaps is in one case."""
+    count = rng.choice(LIST_LENGTHS)
+    things = rng.sample(rng.choice((ANIMALS, OBJECTS)), count)
+    topic = rng.choice(things)
+    text = "\n".join(f"- {thing}" for thing in things)
+    draft = Draft((f"Make a list of {LENGTHS[count]} things.",), (Bullets(count=count),), text)
+    draft = draft.asks(f"One is {article(topic)}{topic}.", Includes(words=(topic,)), text=text)
+    return _ask_case(draft, "", "", rng) if rng.random() < TWO_CONSTRAINTS_SHARE else draft
 
 
-def _end(rng: random.Random) -> _Request:
-    thing, is_question = rng.choice(THINGS), rng.random() < 0.5
-    if is_question:
-        asked, text = f"ask a question about {article(thing)}{thing}.", f"Where is the {thing}?"
-        text = rng.choice((text, f"Do you see the {thing}?", f"Is the {thing} {rng.choice(WORDS)}?"))
-    else:
-        asked = f"{_about(thing, rng)}. end with an exclamation mark."
-        text = _sentence(thing, rng, rng.choice(("", *WORDS))).removesuffix(".") + "!"
-    return _Request(asked, text, (HasWord(word=thing), EndsWith(end="?" if is_question else "!")))
-
-
-def _list(rng: random.Random) -> _Request:
-    group, count = rng.choice(list(GROUPS)), rng.choice((2, 3, 4))
-    asked = choose(f"[list|name|write a list of] {NUMBERS[count]} {group}.", rng)
-    items = rng.sample(GROUPS[group], count)
-    return _Request(asked, "\n".join(f"- {item}" for item in items), (NumItems(num_items=count),))
-
-
-_MAKERS = {
-    "word": _word,
-    "letters": _letters,
-    "sentences": _sentences,
-    "words": _words,
-    "end": _end,
-    "list": _list,
-}
+def _about(topic: str, adjective: str, opening: str, rng: random.Random) -> str:
+    verb, spot = rng.choice(ANIMALS_DID if topic in ANIMALS else THINGS_DID), rng.choice(SPOTS)
+    return f"{opening + ' the' if opening else 'The'} {adjective} {topic} {verb} {spot}."

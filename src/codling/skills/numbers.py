@@ -1,17 +1,30 @@
-"""The number that a solution ends in, by which solutions are judged."""
+"""Which number a text ends in; how answers to arithmetic are read."""
 
 import re
-from decimal import Decimal
+from collections import deque
+from fractions import Fraction
 
-NUMBER = re.compile(r"(?<![\w.,])[-\u2212]?\$?(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?(?!\w)")
-"""`-1,234.50`, `$7`; the full stop of a sentence is no part of it, and neither is a digit within a word."""
+NUMBER = re.compile(
+    r"(?:(?<![\w.)])(?P<sign>[-\u2212]\$?|\$[-\u2212]))?"
+    r"(?P<digits>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:/(?P<under>\d+))?",
+    re.ASCII,
+)
+MAX_DIGITS = 100
+"""A longer number is none: nobody means it, and reading it takes more than linear time."""
 
 
-def last_number(text: str) -> Decimal | None:
-    """The value of the last number in a text, or none."""
-    numbers = list(NUMBER.finditer(text))
-    if not numbers:
+def last_number(text: str) -> Fraction | None:
+    """Read the last number of a text; none where it holds no number.
+
+    What counts: a sign before it ("-3", "-$3", "$-3", but "5-3" ends in 3), decimals ("2.50", ".5"), commas between
+    groups of three ("1,200", but "1,2" ends in 2), one fraction ("3/4" is three quarters). What follows does not
+    change it: a full stop, "%", a unit. Powers of ten ("1e5") and numbers in words do not count.
+    """
+    found = deque(NUMBER.finditer(text), maxlen=1)
+    if not found or len(found[0][0]) > MAX_DIGITS:
         return None
-    last = numbers[-1]
-    value = Decimal(last[1].replace(",", "") + (last[2] or ""))
-    return -value if last[0][0] in "-\u2212" else value
+    sign, digits, under = found[0].group("sign", "digits", "under")
+    if under and not int(under):
+        return None
+    value = Fraction(digits.replace(",", "")) / int(under or 1)
+    return -value if sign else value

@@ -45,7 +45,7 @@ class Example(NamedTuple):
     skill: str
     category: str
     check: dict[str, Any] | None = None
-    """What must hold of an answer (`rewards.check`), where the target is not the only right one."""
+    """How an answer is judged where the target alone does not tell, as JSON values (`codling.rewards.check`)."""
 
     @property
     def prompt(self) -> tuple[Message, ...]:

@@ -105,7 +105,9 @@ class ToolCalls(Skill):
 
 
 def score_calls(made: Sequence[ToolCall], due: ToolCall) -> Score:
-    """Judge the calls of an answer where one call is due: its name, and each of its arguments."""
+    """Judge calls where one call is due. Exact: that call alone, with equal arguments. Partial: the share of name and
+    arguments that are right.
+    """
     if len(made) != 1 or made[0].get("name") != due["name"]:
         return Score(exact=False, partial=0.0)
     arguments, expected = _arguments(made[0]), due["arguments"]
