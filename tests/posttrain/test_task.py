@@ -48,5 +48,5 @@ def test_a_skill_without_examples_is_named(pair: Pair) -> None:
 
 def test_answers_that_cannot_be_checked_are_an_error(pair: Pair) -> None:
     essays = [example._replace(skill="essays", check=None) for example in EXAMPLES["formats"]]
-    with pytest.raises(UserError, match="skill essays: its answers have no check"):
+    with pytest.raises(UserError, match="of the skill 'essays'; give the example one"):
         Task({"essays": essays}, {"essays": 1.0}, pair.tokenizer)

@@ -56,8 +56,6 @@ def build_skill(name: str, config: ConversationsConfig) -> Skill:
         "arithmetic": Arithmetic,
         "formats": Formats,
         "proofread": lambda: Proofread(stories["train"], stories["heldout"]),
-        "arithmetic": Arithmetic,
-        "formats": Formats,
     }
     if name not in makers:
         raise UserError(f"unknown skill '{name}' (known: {', '.join(makers)})")

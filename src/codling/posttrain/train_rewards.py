@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
@@ -102,13 +103,9 @@ def reward_figures(
         some = laid_out.pairs[start : start + size]
         batch = _batch(config, [*some, *[some[0]] * (size - len(some))])
         judged = _judge(model, batch)
-        parts.append(
-            jax.tree.map(lambda values, count=2 * len(some): np.asarray(values)[:count], (judged, batch.grades))
-        )
-    rewards, logits, grades = (
-        np.concatenate(values)
-        for values in zip(*((judged.rewards, judged.grade_logits, grades) for judged, grades in parts), strict=True)
-    )
+        count = 2 * len(some)
+        parts.append([np.asarray(values)[:count] for values in (judged.rewards, judged.grade_logits, batch.grades)])
+    rewards, logits, grades = (np.concatenate(values) for values in zip(*parts, strict=True))
     margins, kept = rewards[::2] - rewards[1::2], [pair for _, pair in laid_out.pairs]
     is_right, levels = margins > 0, np.asarray([pair.level for pair in kept])
     return {
@@ -154,4 +151,4 @@ def _batch(config: RewardModelConfig, chosen: Sequence[tuple[EncodedPair, Prefer
 
 @eqx.filter_jit
 def _judge(model: RewardModel, batch: PairBatch) -> Judgement:
-    return model(batch.batch, batch.ends)
+    return model(batch.batch, jnp.asarray(batch.ends))

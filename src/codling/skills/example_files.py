@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from codling.errors import UserError
 from codling.skills.skill import Example
@@ -29,7 +28,3 @@ def read_examples(path: Path) -> list[Example]:
         ]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{path}: damaged ({error}); build the conversations again") from None
-
-
-def _plain(example: Example) -> dict[str, Any]:
-    return {name: value for name, value in example._asdict().items() if name != "check" or value is not None}
