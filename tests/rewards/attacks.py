@@ -203,7 +203,8 @@ except OSError:
     "crash": Attack("ctypes.string_at(0)", (Ended.KILLED,)),
     "recursion": Attack("def f(): return f()\nf()", (Ended.ERROR,)),
     "deep_recursion": Attack(
-        "sys.setrecursionlimit(10**8)\ndeep = []\nfor _ in range(10**6): deep = [deep]\nrepr(deep)", (Ended.KILLED, Ended.TIME)
+        "sys.setrecursionlimit(10**8)\ndeep = []\nfor _ in range(10**6): deep = [deep]\nrepr(deep)",
+        (Ended.KILLED, Ended.TIME),
     ),
     "fake_report": Attack("""
 lines = b'''{"ready": {}}\\n{"end": {"signal": 0, "cpu_time_s": 0}}\\n{"value": 1}\\n{"value": []}\\n{}\\n[]\\n'''

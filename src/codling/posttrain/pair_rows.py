@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from codling.data.loader import Batch
 from codling.posttrain.answer_rows import answer_rows
@@ -42,9 +42,9 @@ class PairBatch(NamedTuple):
     """Of the row's answer; `gradings.MISSING_GRADE` where nobody gave one."""
 
     @property
-    def tokens(self) -> Int[np.ndarray, "B T"]:
-        """What the training loop counts."""
-        tokens: Int[np.ndarray, "B T"] = self.batch.tokens
+    def tokens(self) -> Int[np.ndarray, "B T"] | Int[Array, "B T"]:
+        """What the training loop counts, on the host or on the mesh."""
+        tokens: Int[np.ndarray, "B T"] | Int[Array, "B T"] = self.batch.tokens
         return tokens
 
 
