@@ -116,6 +116,8 @@ def plot(runs: list[dict[str, Any]], path: Path) -> None:
             best = losses.index(min(losses))
             axis.plot(RATES[best], losses[best], marker="*", markersize=14, color=axis.lines[-1].get_color())
         axis.set(xscale="log", xlabel="peak learning rate", title="with mu-P (simple)" if mup else "without mu-P")
+        axis.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
+        axis.minorticks_off()
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("held-out loss, nats a token")
     axes[0].legend()

@@ -10,28 +10,24 @@ import numpy as np
 import pytest
 
 from codling.artifact.workspace import SilentReporter, Workspace
-from codling.errors import UserError
-from codling.posttrain.gradings import Gradings, Truthfulness
 from codling.posttrain.levels import Level
 from codling.posttrain.preferences import PreferencePair
-from codling.posttrain.prompts import Prompt
 from codling.posttrain.reward_loss import Ranking, RewardLossConfig
 from codling.posttrain.reward_model import RewardModel, init_reward_model
 from codling.posttrain.train_rewards import (
     RewardModelConfig,
     calibration_error,
     grading_accuracy,
-    lay_out,
     reward_figures,
     train_reward_model,
 )
-from codling.tokenizer.messages import Message
 from codling.train.adamw import AdamWConfig
 from codling.train.loop import LoopConfig
 from codling.train.metrics import read_metrics
 from codling.train.optimizer import OptimizerConfig
 from codling.train.schedule import ScheduleConfig
 from tests.conftest import Pair
+from tests.posttrain.polite_pairs import draw_pairs
 
 CONFIG = RewardModelConfig(
     loop=LoopConfig(
@@ -41,34 +37,6 @@ CONFIG = RewardModelConfig(
     ),
     row_length_tokens=48,
 )
-WORDS = ("cat", "dog", "tree", "house", "book", "river", "stone", "garden")
-GRADES = (Gradings(truthfulness=Truthfulness.UNTRUTHFUL), Gradings(truthfulness=Truthfulness.TRUTHFUL))
-
-
-def draw_pairs(count: int, seed: int) -> list[PreferencePair]:
-    """Polite answers are better, whatever they are about; the level is said, and grades follow."""
-    random = np.random.default_rng(seed)
-    pairs = []
-    for number in range(count):
-        word, other = random.choice(WORDS, 2, replace=False)
-        answers = [f"No {other}.", f"Yes please, {word}."]
-        better = int(random.integers(2))
-        ordered = answers if better == 1 else answers[::-1]
-        pairs.append(
-            PreferencePair(
-                prompt=Prompt(messages=(Message(role="user", content=f"{word}?"),)),
-                answers=(
-                    Message(role="assistant", content=ordered[0]),
-                    Message(role="assistant", content=ordered[1]),
-                ),
-                better=better,
-                level=list(Level)[number % 4],
-                gradings=GRADES if better == 1 else GRADES[::-1],
-                source="test",
-                license="CC0-1.0",
-            )
-        )
-    return pairs
 
 
 def run(
@@ -115,20 +83,6 @@ def test_soft_labels_bound_the_margin(pair: Pair, tmp_path: Path) -> None:
     entropy = -(0.65 * np.log(0.65) + 0.35 * np.log(0.35))
     assert final[Ranking.SOFT] == pytest.approx(entropy, abs=0.05)
     assert final[Ranking.HARD] < 0.3
-
-
-def test_pairs_that_are_too_long_are_left_out_and_counted(pair: Pair, tmp_path: Path) -> None:
-    pairs = draw_pairs(4, 0)
-    long = replace(pairs[0], prompt=Prompt(messages=(Message(role="user", content="cat " * 60),)))
-    assert lay_out(CONFIG, [*pairs, long], pair.tokenizer).num_too_long == 1
-    with pytest.raises(UserError, match="rewards: none of 1 pairs fits 48 tokens"):
-        run(pair, tmp_path / "rm", pairs=[long])
-
-
-def test_devices_that_would_split_pairs_are_refused(pair: Pair, tmp_path: Path) -> None:
-    config = replace(CONFIG, loop=replace(CONFIG.loop, batch_size_rows=6))
-    with pytest.raises(UserError, match="batch_size_rows 6 splits pairs between 2 devices; a multiple of 4 does not"):
-        run(pair, tmp_path / "rm", config)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,19 +12,18 @@ from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from codling.artifact.workspace import Workspace
 from codling.config import config
-from codling.errors import UserError
 from codling.model.transformer import Transformer
 from codling.posttrain.gradings import ASPECTS, MISSING_GRADE
 from codling.posttrain.levels import Level, LevelMargins, LevelProbabilities
-from codling.posttrain.pair_rows import EncodedPair, PairBatch, encode_pair, pair_rows
+from codling.posttrain.pair_data import SpelledPair, check_rows_of_pairs, lay_out, load_pairs
+from codling.posttrain.pair_rows import PairBatch, pair_rows
 from codling.posttrain.preferences import PreferencePair
 from codling.posttrain.reward_loss import RewardLossConfig, reward_loss
 from codling.posttrain.reward_model import Judgement, RewardModel, init_reward_model
-from codling.posttrain.shuffled_loader import ShuffledLoader
 from codling.tokenizer.encode import Tokenizer
 from codling.train.loop import LoopConfig, train
 from codling.train.seed import seed_from
-from codling.train.sharding import data_mesh, gather
+from codling.train.sharding import gather
 
 NUM_BINS = 10
 """Of the calibration."""
@@ -43,16 +42,7 @@ class RewardModelConfig:
     margins: LevelMargins = LevelMargins()
 
     def __post_init__(self) -> None:
-        if self.loop.batch_size_rows % 2:
-            raise ValueError(f"loop.batch_size_rows is {self.loop.batch_size_rows}; a pair has two rows")
-
-
-class LaidOutPairs(NamedTuple):
-    """Pairs that fit the rows."""
-
-    pairs: list[tuple[EncodedPair, PreferencePair]]
-    num_too_long: int
-    """Pairs that did not."""
+        check_rows_of_pairs(self.loop)
 
 
 def train_reward_model(
@@ -63,29 +53,14 @@ def train_reward_model(
     workspace: Workspace,
     key: PRNGKeyArray,
 ) -> RewardModel:
-    """Train all of the backbone and the heads. Errors: `UserError` where no pair fits, or devices would split pairs."""
-    laid_out = lay_out(config, pairs, tokenizer)
-    if not laid_out.pairs:
-        raise UserError(f"{workspace.name}: none of {len(pairs)} pairs fits {config.row_length_tokens} tokens")
-    num_rows = config.loop.batch_size_rows
-    if config.loop.mesh is None and num_rows // data_mesh(num_rows).size % 2:
-        raise UserError(
-            f"{workspace.name}: loop.batch_size_rows {num_rows} splits pairs between {data_mesh(num_rows).size} "
-            f"devices; a multiple of {2 * data_mesh(num_rows).size} does not"
-        )
-    loader = ShuffledLoader(laid_out.pairs, num_rows // 2, seed_from(key), partial(_batch, config))
+    """Train all of the backbone and the heads. Errors: as `load_pairs`, and those of the loop."""
+    laid_out, length = lay_out(pairs, tokenizer, config.row_length_tokens), config.row_length_tokens
+    loader = load_pairs(workspace.name, config.loop, laid_out, length, seed_from(key), partial(_batch, config))
     model = init_reward_model(backbone, jax.random.fold_in(key, 1))
     for record in train(config.loop, reward_loss(config.loss), model, None, loader, workspace, key):
         model = record.params
     trained: RewardModel = gather(model)
     return trained
-
-
-def lay_out(config: RewardModelConfig, pairs: Sequence[PreferencePair], tokenizer: Tokenizer) -> LaidOutPairs:
-    """Spell the pairs, and leave out those that are too long."""
-    encoded = [(encode_pair(tokenizer, pair), pair) for pair in pairs]
-    fitting = [(tokens, pair) for tokens, pair in encoded if tokens.length_tokens <= config.row_length_tokens]
-    return LaidOutPairs(fitting, len(encoded) - len(fitting))
 
 
 def reward_figures(
@@ -96,7 +71,7 @@ def reward_figures(
     Calibration is the mean distance between sigma(r_chosen - r_rejected), taken for the answer that comes first in the
     pair, and how often that answer is the better one, over ten equal bins (arXiv 1706.04599).
     """
-    laid_out = lay_out(config, pairs, tokenizer)
+    laid_out = lay_out(pairs, tokenizer, config.row_length_tokens)
     size = config.loop.batch_size_rows // 2
     parts = []
     for start in range(0, len(laid_out.pairs), size):
@@ -142,7 +117,7 @@ def grading_accuracy(logits: Float[np.ndarray, "B 4 3"], grades: Int[np.ndarray,
     return found
 
 
-def _batch(config: RewardModelConfig, chosen: Sequence[tuple[EncodedPair, PreferencePair]]) -> PairBatch:
+def _batch(config: RewardModelConfig, chosen: Sequence[SpelledPair]) -> PairBatch:
     encoded, pairs = zip(*chosen, strict=True)
     probabilities = [config.probabilities.of(pair.level) for pair in pairs]
     margins = [config.margins.of(pair.level) for pair in pairs]
