@@ -1,4 +1,4 @@
-"""Training on preference pairs without a reward model: DPO and IPO (arXiv 2407.21075 section 4.2.2, committee members)."""
+"""Training on preference pairs without a reward model, by DPO or IPO; both are members of the report's committee."""
 
 from collections.abc import Sequence
 from functools import partial
