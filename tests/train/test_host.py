@@ -1,8 +1,13 @@
+import importlib.util
+import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from codling.train.host import pass_over_missing_tpus
 
 # In a process of its own: what this changes cannot be taken back. Prints the page faults of a second request.
 SCRIPT = """
@@ -34,3 +39,27 @@ def faults_of_second_request(choice: str) -> int:
 def test_memory_asked_for_again_costs_no_page_faults() -> None:
     assert faults_of_second_request("no") > 1000
     assert faults_of_second_request("keep") < 1000
+
+
+@pytest.mark.parametrize(
+    ("modules", "chips", "asked", "platforms"),
+    [
+        ({"libtpu"}, [], None, "cpu"),
+        ({"libtpu"}, [Path("/dev/accel0")], None, None),
+        ({"libtpu", "jax_cuda13_plugin"}, [], None, None),
+        (set(), [], None, None),
+        ({"libtpu"}, [], "tpu", "tpu"),
+    ],
+    ids=["libtpu alone", "with chips", "with CUDA", "nothing", "as asked"],
+)
+def test_a_libtpu_without_tpus_is_passed_over_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, modules: set[str], chips: list[Path], asked: str | None, platforms: str | None
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: "found" if name in modules else None)
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(chips))
+    # Set first, so that whatever is set below is taken back at the end.
+    monkeypatch.setenv("JAX_PLATFORMS", asked or "")
+    if asked is None:
+        monkeypatch.delenv("JAX_PLATFORMS")
+    pass_over_missing_tpus()
+    assert os.environ.get("JAX_PLATFORMS") == platforms

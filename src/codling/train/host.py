@@ -6,17 +6,21 @@ training step of the quickstart (`bench/results/LOG.md`).
 """
 
 import ctypes
+import importlib.util
 import os
+from pathlib import Path
 
 # <malloc.h> of glibc.
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 _NEVER = -1
+OTHER_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm7_plugin", "jax_rocm60_plugin")
 
 
 def prepare_host() -> None:
     """Set this process up to train. To be called once, before JAX starts."""
     keep_freed_memory()
     use_all_cores()
+    pass_over_missing_tpus()
 
 
 def use_all_cores() -> None:
@@ -27,6 +31,16 @@ def use_all_cores() -> None:
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(1 << (cores.bit_length() - 1)))
+
+
+def pass_over_missing_tpus() -> None:
+    """Tell JAX not to look for TPUs where libtpu is here for `codling plan` alone: it would say at length that it found
+    none. What the user set, and other accelerators' plugins, are left as they are.
+    """
+    has_libtpu = importlib.util.find_spec("libtpu") is not None
+    has_chips = any(Path("/dev").glob("accel*")) or any(Path("/dev").glob("vfio/*"))
+    if has_libtpu and not has_chips and not any(map(importlib.util.find_spec, OTHER_PLUGINS)):
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
 def keep_freed_memory() -> bool:
