@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from codling.bench.train_side import MODEL
+from codling.bench.train_side import MODEL, build_ours
 from codling.model.config import ModelConfig
 from codling.train.host import keep_freed_memory, use_all_cores
 
@@ -86,44 +86,16 @@ def shaped(model_dim: int, num_layers: int) -> ModelConfig:
     )
 
 
-def build(model_config: ModelConfig, length_tokens: int) -> RunStep:
-    """The step that `train.loop` runs, compiled and warm; a call runs one and says how long it took."""
-    import equinox as eqx
-    import jax
-
-    from codling.data.loader import Batch
-    from codling.model.execution import ComputeConfig, Execution
-    from codling.model.init import init_transformer
-    from codling.model.transformer import Transformer
-    from codling.train.adamw import AdamWConfig
-    from codling.train.loss import LossSums
-    from codling.train.objective import next_token
-    from codling.train.optimizer import Rates, build_optimizer
-    from codling.train.sharding import data_mesh, place_rows, replicate
-    from codling.train.state import init_state
-    from codling.train.step import build_step
-
-    def loss_fn(params: Transformer, frozen: None, batch: Batch, key: jax.Array, execution: Execution) -> LossSums:
-        return next_token(params, batch, execution)
-
+def build(model: ModelConfig, length_tokens: int) -> RunStep:
+    """The step of the training bench, compiled and warm; a call runs one and says how long it took."""
     num_rows = TOKENS_PER_STEP // length_tokens
-    config = replace(model_config, context_length_tokens=length_tokens)
-    mesh, rule = data_mesh(num_rows), AdamWConfig()
-    model = eqx.filter_jit(init_transformer)(config, jax.random.key(0))
-    state = replicate(init_state(model, build_optimizer(rule)), mesh)
-    step = build_step(loss_fn, rule, mesh, ComputeConfig())
-    tokens = np.random.default_rng(0).integers(0, config.vocab_size, (num_rows, length_tokens + 1)).astype(np.int32)
-    ones = np.ones((num_rows, length_tokens), np.int32)
-    positions = np.cumsum(ones, axis=1, dtype=np.int32) - 1
-    batch = Batch(tokens[:, :-1], tokens[:, 1:], ones.astype(np.float32), ones, positions)
-    placed = place_rows(batch, mesh, num_rows)
-    rates = Rates(np.float32(1e-3), np.float32(1e-4))
+    train_one_step = build_ours(replace(model, context_length_tokens=length_tokens), num_rows)
+    random = np.random.default_rng(0)
+    tokens = random.integers(0, model.vocab_size, (num_rows, length_tokens + 1)).astype(np.int32)
 
     def run_step() -> float:
-        nonlocal state
         start = time.perf_counter()
-        state, metrics = step(state, None, placed, rates, jax.random.key(1))
-        float(metrics.loss)
+        train_one_step(tokens)
         return time.perf_counter() - start
 
     run_step()

@@ -46,7 +46,7 @@ class Side(StrEnum):
     COMPILED = "compiled"
 
 
-def build_ours() -> TrainOneStep:
+def build_ours(config: ModelConfig = MODEL, batch_size_rows: int = BATCH_SIZE_ROWS) -> TrainOneStep:
     """The step that `train.loop` runs, on all devices."""
     import equinox as eqx
     import jax
@@ -72,8 +72,8 @@ def build_ours() -> TrainOneStep:
         max_gradient_norm=MAX_GRADIENT_NORM,
     )
     rates = Rates(np.float32(LEARNING_RATE), np.float32(LEARNING_RATE * WEIGHT_DECAY))
-    mesh = data_mesh(BATCH_SIZE_ROWS)
-    model = eqx.filter_jit(init_transformer)(MODEL, jax.random.key(0))
+    mesh = data_mesh(batch_size_rows)
+    model = eqx.filter_jit(init_transformer)(config, jax.random.key(0))
     state = replicate(init_state(model, build_optimizer(rule)), mesh)
     step = build_step(loss_fn, rule, mesh, ComputeConfig())
     key = jax.random.key(1)
@@ -83,7 +83,7 @@ def build_ours() -> TrainOneStep:
         ones = np.ones(tokens[:, 1:].shape, np.int32)
         positions = np.cumsum(ones, axis=1, dtype=np.int32) - 1
         batch = Batch(tokens[:, :-1], tokens[:, 1:], ones.astype(np.float32), ones, positions)
-        state, metrics = step(state, None, place_rows(batch, mesh, BATCH_SIZE_ROWS), rates, key)
+        state, metrics = step(state, None, place_rows(batch, mesh, batch_size_rows), rates, key)
         return float(metrics.loss)
 
     return train_one_step
