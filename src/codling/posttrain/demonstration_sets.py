@@ -5,7 +5,6 @@ more than an instruction and its answer, the function that reads it says what it
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,10 +12,9 @@ from typing import Any, Final, NamedTuple
 
 from codling.config import config
 from codling.data.json_lines import read_objects
-from codling.errors import UserError
 from codling.posttrain.demonstrations import Demonstration, read_demonstrations
 from codling.posttrain.prompts import is_empty
-from codling.posttrain.set_records import ROLES, Lacks, LeftOut, Record, Records, dialogue, each, with_input
+from codling.posttrain.set_records import ROLES, Lacks, LeftOut, Record, Records, dialogue, each, sort_out, with_input
 from codling.tokenizer.messages import read_tools
 
 OWN_FORM: Final = "demonstrations"
@@ -176,12 +174,7 @@ def read_demonstration_set(config: DemonstrationSetConfig) -> DemonstrationSet:
         _demonstration(told, config.set, reader.license) if isinstance(told, Told) else told
         for told in reader.read(read_objects(config.path))
     ]
-    demonstrations = tuple(result for result in results if isinstance(result, Demonstration))
-    left_out = Counter(result for result in results if isinstance(result, LeftOut))
-    if not demonstrations:
-        reasons = "; ".join(f"{count}: {reason.value}" for reason, count in left_out.items()) or "no records"
-        raise UserError(f"{config.path}: holds no demonstration ({reasons})")
-    return DemonstrationSet(demonstrations, dict(left_out))
+    return DemonstrationSet(*sort_out(results, config.path, "demonstration"))
 
 
 def _demonstration(told: Told, name: str, license: str) -> Demonstration | LeftOut:

@@ -4,7 +4,6 @@ The table below says of each set how it is read, under which license it stands, 
 them has the report's levels: a set's pairs get the level that the configuration names, and there is no default.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -12,13 +11,12 @@ from typing import Final, NamedTuple
 
 from codling.config import config
 from codling.data.json_lines import read_objects
-from codling.errors import UserError
 from codling.posttrain import preference_records as records
 from codling.posttrain.levels import Level
 from codling.posttrain.preference_records import Verdict
 from codling.posttrain.preferences import PreferencePair, are_equal, read_preferences
 from codling.posttrain.prompts import Prompt, is_empty
-from codling.posttrain.set_records import Lacks, LeftOut, Record, Records, dialogue, each
+from codling.posttrain.set_records import Lacks, LeftOut, Record, Records, dialogue, each, sort_out
 from codling.tokenizer.messages import Message
 
 OWN_FORM: Final = "pairs"
@@ -103,12 +101,7 @@ def read_preference_set(config: PreferenceSetConfig) -> PreferenceSet:
         _pair(verdict, config.set, reader, config.level) if isinstance(verdict, Verdict) else verdict
         for verdict in reader.read(read_objects(config.path))
     ]
-    pairs = tuple(result for result in results if isinstance(result, PreferencePair))
-    left_out = Counter(result for result in results if isinstance(result, LeftOut))
-    if not pairs:
-        reasons = "; ".join(f"{count}: {reason.value}" for reason, count in left_out.items()) or "no records"
-        raise UserError(f"{config.path}: holds no preference pair ({reasons})")
-    return PreferenceSet(pairs, dict(left_out))
+    return PreferenceSet(*sort_out(results, config.path, "preference pair"))
 
 
 def _pair(verdict: Verdict, name: str, reader: SetReader, level: Level) -> PreferencePair | LeftOut:

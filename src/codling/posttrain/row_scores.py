@@ -33,10 +33,9 @@ def score_rows(
     for start in range(0, len(rows.tokens), batch_size_rows):
         part = AnswerRows(*(_fill_up(values[start : start + batch_size_rows], batch_size_rows) for values in rows))
         placed = place_rows((part.batch, part.mask), mesh, batch_size_rows)
-        scored = gather(_score(model, *placed, compute=compute))
-        found.append(tuple(np.asarray(values) for values in scored))  # type: ignore[arg-type]
-    log_probs, entropies = (np.concatenate(values)[: len(rows.tokens)] for values in zip(*found, strict=True))
-    return RowScores(log_probs, entropies)
+        log_probs, entropies = gather(_score(model, *placed, compute=compute))
+        found.append((np.asarray(log_probs), np.asarray(entropies)))
+    return RowScores(*(np.concatenate(values)[: len(rows.tokens)] for values in zip(*found, strict=True)))
 
 
 @partial(jax.jit, static_argnames="compute")

@@ -4,8 +4,10 @@ A reader never mends a record. What is no pair and no demonstration is left out,
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, TypeVar
 
 from codling.errors import UserError
@@ -87,3 +89,16 @@ def split_turns(text: str) -> list[dict[str, str]]:
 def with_input(instruction: str, given: str) -> str:
     """An instruction, and below it what it is about, where there is something."""
     return f"{instruction}\n\n{given}" if given.strip() else instruction
+
+
+def sort_out(results: Sequence[T | LeftOut], path: Path, what: str) -> tuple[tuple[T, ...], dict[LeftOut, int]]:
+    """What the records of a set gave, and how many gave nothing, by reason.
+
+    Errors: `UserError` where none gave anything; `what` is what the file should hold.
+    """
+    found = tuple(result for result in results if not isinstance(result, LeftOut))
+    left_out = Counter(result for result in results if isinstance(result, LeftOut))
+    if not found:
+        reasons = "; ".join(f"{count}: {reason.value}" for reason, count in left_out.items()) or "no records"
+        raise UserError(f"{path}: holds no {what} ({reasons})")
+    return found, dict(left_out)
