@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codling.data.tokens import join_documents, load_tokens, save_tokens, tokenize_documents
+from codling.data.tokens import join_documents, load_tokens, save_tokens, select_documents, tokenize_documents
 from codling.errors import UserError
 
 TEXTS = ["One fish.", "", "Two fish, naïve fish."]
@@ -34,6 +34,19 @@ def test_saved_documents_load_the_same_and_have_the_same_bytes(tmp_path: Path, m
             file = f"{name}.npy"
             assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     assert isinstance(loaded.tokens, np.memmap)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("indices", [[0, 1, 2, 3], [3, 0], [1], []])
+def test_selected_documents_are_those_in_that_order(indices: list[int], masked: bool) -> None:
+    parts, masks = [[1, 2], [], [3, 4, 5], [6]], [[True, False], [], [False, True, True], [True]]
+    chosen = select_documents(join_documents(parts, masks if masked else None), np.asarray(indices, np.int64))
+    expected_masks = [masks[index] for index in indices] if masked else None
+    expected = join_documents([parts[index] for index in indices], expected_masks)
+    for name, array in expected._asdict().items():
+        found = getattr(chosen, name)
+        np.testing.assert_array_equal(found, array)
+        assert getattr(found, "dtype", None) == getattr(array, "dtype", None)
 
 
 def test_no_documents_are_a_value_too(tmp_path: Path) -> None:

@@ -17,14 +17,19 @@ def draw() -> tuple[jax.Array, ...]:
     return queries, keys, values, jnp.asarray(segments, jnp.int32)
 
 
+@pytest.mark.parametrize("with_prefixes", [False, True])
 @pytest.mark.parametrize(("start", "stop"), [(0, 24), (0, 8), (8, 16), (18, 24), (23, 24)])
 def test_a_part_of_a_row_sees_what_it_sees_in_the_whole_row(
-    monkeypatch: pytest.MonkeyPatch, start: int, stop: int
+    monkeypatch: pytest.MonkeyPatch, start: int, stop: int, with_prefixes: bool
 ) -> None:
     monkeypatch.setattr(module, "MAX_CHUNK_LENGTH_TOKENS", 3)
     queries, keys, values, segments = draw()
-    part = attend_in_chunks(queries[:, start:stop], keys, values, segments[:, start:stop], segments, start)
-    whole = attend_in_blocks(queries, keys, values, segments)
+    prefixes = jnp.ones_like(segments) if with_prefixes else None
+    own_prefixes = None if prefixes is None else prefixes[:, start:stop]
+    part = attend_in_chunks(
+        queries[:, start:stop], keys, values, segments[:, start:stop], segments, start, own_prefixes
+    )
+    whole = attend_in_blocks(queries, keys, values, segments, prefixes)
     np.testing.assert_allclose(part, whole[:, start:stop], rtol=1e-4, atol=1e-5)
 
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from codling.model.attention_blocks import attend_in_blocks
 from codling.model.attention_fused import attend_cudnn, attend_splash
@@ -19,8 +20,10 @@ def draw() -> tuple[jax.Array, ...]:
     return queries / HEAD_DIM**0.5, keys, values, segments
 
 
-def test_cudnn_sees_what_our_blocks_see() -> None:
-    arguments = draw()
+@pytest.mark.parametrize("with_prefixes", [False, True])
+def test_cudnn_sees_what_our_blocks_see(with_prefixes: bool) -> None:
+    *arguments, segments = draw()
+    arguments += [segments, jnp.ones_like(segments)] if with_prefixes else [segments]
     with jax.numpy_dtype_promotion("standard"):
         attended = attend_cudnn(*arguments, implementation="xla")
     np.testing.assert_allclose(attended, attend_in_blocks(*arguments), rtol=1e-4, atol=1e-5)

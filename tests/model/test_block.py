@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from codling.model.block import Block
+from codling.model.dropout import ATTENTION, FEED_FORWARD, Dropout, drop
 from codling.model.packed_rows import PackedRows
 from codling.model.rope import rotary
 from codling.model.transformer import Transformer
@@ -12,9 +13,9 @@ LENGTH = 6
 
 
 @jax.jit
-def run(block: Block, x: np.ndarray) -> jax.Array:
+def run(block: Block, x: np.ndarray, dropout: Dropout | None = None) -> jax.Array:
     angles = rotary(jnp.arange(LENGTH)[None], block.attention.head_dim, 500_000.0)
-    return block(jnp.asarray(x), angles, PackedRows(jnp.ones((1, LENGTH), jnp.int32)))[0]
+    return block(jnp.asarray(x), angles, PackedRows(jnp.ones((1, LENGTH), jnp.int32)), dropout)[0]
 
 
 def first_block(model: Transformer) -> Block:
@@ -41,3 +42,13 @@ def test_the_feed_forward_layer_reads_what_attention_has_added(tiny_model: Trans
     attended = run(without_ffn, x)
     expected = attended + block.feed_forward(block.feed_forward_norm(attended))
     np.testing.assert_allclose(run(block, x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_dropout_acts_on_both_updates_and_never_on_the_residual_stream(tiny_model: Transformer) -> None:
+    block, x = first_block(tiny_model), draw(tiny_model)
+    dropout = Dropout(jax.random.key(0), 0.5)
+    without_ffn = eqx.tree_at(lambda block: block.feed_forward.down.weight, block, replace_fn=jnp.zeros_like)
+    attended = jnp.asarray(x) + drop(run(without_ffn, x) - x, dropout, ATTENTION)
+    np.testing.assert_allclose(run(without_ffn, x, dropout), attended, rtol=1e-5, atol=1e-5)
+    expected = attended + drop(block.feed_forward(block.feed_forward_norm(attended)), dropout, FEED_FORWARD)
+    np.testing.assert_allclose(run(block, x, dropout), expected, rtol=1e-5, atol=1e-5)

@@ -122,3 +122,18 @@ def test_temperature_divides_the_logits_and_zero_takes_the_best() -> None:
     expected = np.exp(LOGITS[0] / 0.5) / np.exp(LOGITS[0] / 0.5).sum()
     np.testing.assert_allclose(draw_many(Sampling(temperature=0.5)), expected, atol=0.03)
     np.testing.assert_array_equal(draw_many(Sampling(temperature=0.0)), [1, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_draws_are_those_of_jax(temperature: float) -> None:
+    random = np.random.default_rng(0)
+    logits = jnp.asarray(random.integers(0, 9, size=(64, 61)) / 4.0, jnp.float32)  # with many equals
+    keys = jax.random.split(jax.random.key(3), 64)
+    drawn = jax.jit(partial(sample, sampling=Sampling(temperature)))(logits, keys)
+    expected = jax.vmap(jax.random.categorical)(keys, logits) if temperature else jnp.argmax(logits, axis=1)
+    np.testing.assert_array_equal(drawn, expected)
+
+
+def test_logits_that_are_no_numbers_draw_a_token_of_the_vocabulary() -> None:
+    drawn = sample(jnp.full((2, 5), jnp.nan), jax.random.split(jax.random.key(0), 2), Sampling(1.0))
+    assert ((np.asarray(drawn) >= 0) & (np.asarray(drawn) < 5)).all()

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from codling.model.dropout import Dropout
 from codling.model.execution import ComputeConfig, Execution
 from codling.model.kv_cache import KVCache, empty_cache
 from codling.model.transformer import Transformer
@@ -27,9 +28,11 @@ def run(
     segment_ids: np.ndarray = ONE_DOCUMENT,
     theta: float = THETA,
     unroll: bool = False,
+    dropout: Dropout | None = None,
 ) -> jax.Array:
     arrays = (jnp.asarray(array) for array in (tokens, positions, segment_ids))
-    return model(*arrays, rope_theta=theta, execution=Execution(ComputeConfig(unroll_layers=unroll)))
+    execution = Execution(ComputeConfig(unroll_layers=unroll))
+    return model(*arrays, rope_theta=theta, execution=execution, dropout=dropout)
 
 
 @eqx.filter_jit
@@ -93,6 +96,19 @@ def test_growing_a_cache_equals_the_full_forward(tiny_model: Transformer, hidden
         begin += length
 
 
+def test_layers_with_a_cache_each_equal_the_full_forward(tiny_model: Transformer, hidden: jax.Array) -> None:
+    cache = empty_cache(tiny_model.config, 2, LENGTH, tiny_model.embedding.dtype)
+    caches = [jax.tree.map(lambda leaf, n=n: leaf[n], cache) for n in range(tiny_model.config.num_layers)]
+
+    @eqx.filter_jit
+    def run_layers(model: Transformer, tokens: np.ndarray, positions: np.ndarray) -> tuple[jax.Array, list[KVCache]]:
+        return model.extend_layers(jnp.asarray(tokens), jnp.asarray(positions), caches, rope_theta=THETA)
+
+    found, grown = run_layers(tiny_model, TOKENS, POSITIONS)
+    np.testing.assert_allclose(found, hidden, rtol=1e-4, atol=TOLERANCE)
+    assert len(grown) == tiny_model.config.num_layers
+
+
 def test_both_embeddings_are_one_matrix(tiny_model: Transformer, hidden: jax.Array) -> None:
     expected = np.asarray(hidden) @ np.asarray(tiny_model.embedding).T
     np.testing.assert_allclose(tiny_model.logits(hidden), expected, rtol=1e-4, atol=TOLERANCE)
@@ -103,3 +119,15 @@ def test_both_embeddings_are_one_matrix(tiny_model: Transformer, hidden: jax.Arr
 def test_the_layers_are_applied_in_order(tiny_model: Transformer, hidden: jax.Array) -> None:
     backwards = dataclasses.replace(tiny_model, blocks=jax.tree.map(lambda leaf: leaf[::-1], tiny_model.blocks))
     assert np.abs(np.asarray(run(backwards, TOKENS) - hidden)).max() > 1e-3
+
+
+def test_dropout_is_drawn_by_its_key_alone_scanned_or_unrolled(tiny_model: Transformer, hidden: jax.Array) -> None:
+    first, second = (run(tiny_model, TOKENS, dropout=Dropout(jax.random.key(seed), 0.1)) for seed in (0, 1))
+    again = run(tiny_model, TOKENS, unroll=True, dropout=Dropout(jax.random.key(0), 0.1))
+    np.testing.assert_allclose(again, first, rtol=1e-4, atol=TOLERANCE)
+    for one, other in ((first, second), (first, hidden), (first[0, :1], first[1, :1])):
+        assert np.abs(np.asarray(one - other)).max() > 1e-3
+
+
+def test_a_dropout_of_nothing_drops_nothing(tiny_model: Transformer, hidden: jax.Array) -> None:
+    np.testing.assert_array_equal(run(tiny_model, TOKENS, dropout=Dropout(jax.random.key(0), 0.0)), hidden)

@@ -1,7 +1,6 @@
-import numpy as np
 import pytest
 
-from codling.posttrain.answer_rows import answer_rows, by_answer
+from codling.posttrain.answer_rows import answer_rows
 
 PROMPTS, ANSWERS = [[5, 6, 7], [8]], [[1, 2], [3, 4, 9]]
 
@@ -19,9 +18,3 @@ def test_each_place_predicts_the_next_token_and_the_mask_is_on_the_answer() -> N
 def test_a_row_that_is_too_short_is_an_error() -> None:
     with pytest.raises(ValueError, match="broadcast"):
         answer_rows(PROMPTS, ANSWERS, 3)
-
-
-def test_figures_of_the_answer_s_tokens_are_taken_out() -> None:
-    rows = answer_rows(PROMPTS, ANSWERS, 6)
-    taken = by_answer(rows.targets, rows.mask, 4)
-    np.testing.assert_array_equal(taken, [[1, 2, 0, 0], [3, 4, 9, 0]])

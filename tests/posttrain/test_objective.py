@@ -11,7 +11,7 @@ import pytest
 from codling.config import config, from_dict
 from codling.errors import UserError
 from codling.model.execution import PLAIN
-from codling.posttrain.answer_rows import AnswerRows, answer_rows
+from codling.posttrain.group_rows import GroupRows, group_rows
 from codling.posttrain.objective import (
     GrpoConfig,
     MdlooConfig,
@@ -23,7 +23,8 @@ from codling.posttrain.objective import (
 )
 from tests.conftest import Pair
 
-ADVANTAGES = np.asarray([0.5, -1.0, 0.25], np.float32)
+PROMPTS, ANSWERS = [[5, 6], [7]], [[[3, 4], [5, 6, 7]], [[2], [9, 1]]]
+ADVANTAGES = np.asarray([0.5, -1.0, 0.25, 0.75], np.float32)
 SHIFT = 0.1
 OBJECTIVES: list[Objective] = [MdlooConfig(gamma=0.3), ReinforceConfig(), PpoConfig(), GrpoConfig(beta=0.5)]
 
@@ -33,23 +34,21 @@ class Holder:
     objective: Objective
 
 
-def rows() -> AnswerRows:
-    return answer_rows([[5, 6], [7], [8, 9]], [[3, 4], [5, 6, 7], [2]], 8)
+def rows() -> GroupRows:
+    return group_rows(PROMPTS, ANSWERS, 4)
 
 
-def own_log_probs(pair: Pair) -> Any:
-    """By the whole logits."""
-    found = rows()
-    batch = found.batch
-    model = pair.model
-    hidden = model(
-        jnp.asarray(batch.tokens),
-        jnp.asarray(batch.positions),
-        jnp.asarray(batch.segment_ids),
-        rope_theta=model.config.rope_theta,
-    )
-    log_probs = np.asarray(jax.nn.log_softmax(model.logits(hidden)))
-    return np.take_along_axis(log_probs, found.targets[:, :, None], axis=2)[:, :, 0] * found.mask
+def own_log_probs(pair: Pair) -> np.ndarray:
+    """By the whole logits of each answer alone."""
+    model, found = pair.model, np.zeros(rows().mask.shape, np.float32)
+    for number, answer in enumerate(answer for group in ANSWERS for answer in group):
+        prompt = PROMPTS[number // 2]
+        tokens = jnp.asarray([[*prompt, *answer]])
+        places = jnp.arange(tokens.shape[1])[None]
+        hidden = model(tokens, places, jnp.ones_like(tokens), rope_theta=model.config.rope_theta)
+        log_probs = jax.nn.log_softmax(model.logits(hidden))[0, len(prompt) - 1 : -1]
+        found[number, : len(answer)] = log_probs[np.arange(len(answer)), np.asarray(answer)]
+    return found
 
 
 def expected(objective: Objective, log_ratios: np.ndarray, log_probs: np.ndarray) -> Any:
@@ -75,10 +74,10 @@ def expected(objective: Objective, log_ratios: np.ndarray, log_probs: np.ndarray
 def test_the_loss_is_that_of_the_formula(pair: Pair, objective: Objective) -> None:
     own, mask = own_log_probs(pair), rows().mask
     other = (own - SHIFT) * mask
-    batch = OnlineBatch(rows().batch, mask, other, other, ADVANTAGES)
+    batch = OnlineBatch(rows(), other, other, ADVANTAGES)
     sums = loss_of(objective)(pair.model, None, batch, jax.random.key(0), PLAIN)
     np.testing.assert_allclose(sums.value, expected(objective, SHIFT * mask, own).sum(), rtol=1e-4)
-    assert sums.weight == 3
+    assert sums.weight == 4
     assert {"kl_to_sampler", "kl_to_reference", "ratio"} <= set(sums.metrics)
 
 

@@ -33,7 +33,7 @@ CONFIG = OnlineConfig(
     optimizer=OptimizerConfig(
         schedule=ScheduleConfig(peak_rate=0.05, warmup_steps=1, final_fraction=1.0), rule=AdamWConfig()
     ),
-    batch_size_answers=16,
+    batch_size_prompts=4,
     save_every_iterations=2,
 )
 
@@ -96,6 +96,7 @@ def test_rewards_rise_and_everything_that_matters_is_logged(
     assert max(record["disagreement"] for record in logged) < 1e-4
     assert all(np.isfinite(list(record.values())).all() for record in logged)
     assert records[-1].figures["reward"] == logged[-1]["reward"]
+    assert min(records[-1].durations) > 0.0
 
 
 def test_interrupted_it_goes_on_to_the_same_weights(
@@ -164,7 +165,7 @@ def test_a_prompt_that_fills_the_context_is_refused(policy: Transformer, tmp_pat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"batch_size_answers": 24}, "batch_size_answers 24 does not divide an iteration's 32 answers"),
+        ({"batch_size_prompts": 3}, "batch_size_prompts 3 does not divide the 8 prompts of an iteration"),
         ({"rollout": RolloutConfig(num_answers=1)}, "rollout.num_answers must be >= 2"),
         ({"num_epochs": 0}, "must be >= 1"),
     ],

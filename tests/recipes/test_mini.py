@@ -21,3 +21,8 @@ def test_proofreading_is_drawn_and_mixed() -> None:
     assert "proofread" in recipe.conversations.num_train_by_skill
     assert "proofread" in recipe.server_sft.mixture.share_by_kind
     assert "proofread" in recipe.device_sft.mixture.share_by_kind
+
+
+def test_fine_tuning_has_the_reports_dropout_and_the_quickstarts_none() -> None:
+    for make, rate in ((mini, 0.1), (quickstart, 0.0)):
+        assert (make().server_sft.dropout, make().device_sft.dropout) == (rate, rate)

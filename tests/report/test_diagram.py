@@ -1,16 +1,31 @@
 from itertools import combinations
+from pathlib import Path
+
+import pytest
 
 from codling.artifact.stage import Artifact
 from codling.recipes.recipe import stages
 from codling.recipes.tiny import tiny
-from codling.report.diagram import BOX_HEIGHT, FIRST_ROW, LAST_ROW, ROWS, build_diagram
+from codling.report.diagram import (
+    BOX_HEIGHT,
+    FIRST_ROW,
+    LAST_ROW,
+    NOT_DRAWN,
+    ROUNDS_ROW,
+    ROWS,
+    Diagram,
+    build_diagram,
+)
+from codling.report.rounds import aligned_side
 from codling.report.stage_table import stage_rows
+from tests.report.sample_rounds import add_rounds
 
 
 def test_every_stage_of_the_recipe_has_its_place() -> None:
     placed = {*FIRST_ROW, LAST_ROW} | {name for pair in ROWS for name in pair if name is not None}
     *others, report = (stage.name for stage in stages(tiny()))
-    assert placed == set(others)
+    alone = {name for name in others if aligned_side(name) is None}
+    assert placed - set(ROUNDS_ROW) == alone - set(NOT_DRAWN)
     assert report == "report"
 
 
@@ -19,9 +34,7 @@ def test_the_report_reads_every_other_stage() -> None:
     assert report.inputs == {stage.name: stage.name for stage in others}
 
 
-def test_boxes_do_not_overlap_and_lie_within(inputs: dict[str, Artifact]) -> None:
-    diagram = build_diagram(stage_rows(inputs))
-    assert len(diagram.boxes) == len(inputs)
+def check_boxes(diagram: Diagram) -> None:
     for box in diagram.boxes:
         assert box.x >= 0
         assert box.x + box.width <= diagram.width
@@ -31,5 +44,32 @@ def test_boxes_do_not_overlap_and_lie_within(inputs: dict[str, Artifact]) -> Non
         assert apart_in_x or abs(one.y - other.y) >= BOX_HEIGHT
 
 
+def test_boxes_do_not_overlap_and_lie_within(inputs: dict[str, Artifact]) -> None:
+    diagram = build_diagram(stage_rows(inputs))
+    assert len(diagram.boxes) == len(inputs)
+    check_boxes(diagram)
+
+
 def test_teachers_have_arrows_of_their_own(inputs: dict[str, Artifact]) -> None:
     assert sum(arrow.is_teacher for arrow in build_diagram(stage_rows(inputs)).arrows) == 2
+
+
+@pytest.mark.parametrize(("num_server", "num_device"), [(0, 0), (2, 0), (0, 1), (2, 1)])
+def test_all_rounds_of_a_side_are_one_box(
+    inputs: dict[str, Artifact], tmp_path: Path, num_server: int, num_device: int
+) -> None:
+    before = build_diagram(stage_rows(inputs))
+    add_rounds(inputs, tmp_path, num_server, num_device)
+    diagram = build_diagram(stage_rows(inputs))
+    check_boxes(diagram)
+    boxes = {box.row.name: box for box in diagram.boxes}
+    aligned = [name for name, count in (("server_rounds", num_server), ("device_rounds", num_device)) if count]
+    assert set(boxes) - {box.row.name for box in before.boxes} == set(aligned)
+    for name in aligned:
+        side = name.removesuffix("_rounds")
+        after = "server" if side == "server" else "device_palettize"
+        assert boxes[f"{side}_sft"].y < boxes[name].y < boxes[after].y
+    # A box takes its arrow's place by two; what is measured beside the bundles adds none.
+    num_teachers = 1 if num_device else 0
+    assert len(diagram.arrows) == len(before.arrows) + len(aligned) + num_teachers
+    assert sum(arrow.is_teacher for arrow in diagram.arrows) == 2 + num_teachers

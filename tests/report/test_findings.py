@@ -4,6 +4,7 @@ import pytest
 
 from codling.artifact.stage import Artifact
 from codling.report.findings import Finding, findings, mean_beyond
+from codling.report.paired_scores import Comparison, paired_score
 from codling.report.skill_scores import skill_reports
 from tests.report.conftest import found_facts
 
@@ -66,3 +67,40 @@ def test_what_is_not_told_apart_is_said_to_be_so(inputs: dict[str, Artifact]) ->
 @pytest.mark.parametrize(("start", "mean"), [(0, 2.0), (128, 2.5), (256, 3.0), (384, None)])
 def test_mean_beyond_takes_whole_stretches(start: int, mean: float | None) -> None:
     assert mean_beyond({"0-128": 1.0, "128-256": 2.0, "256-384": 3.0}, start) == mean
+
+
+def comparison(side: str, title: str, won: int, lost: int) -> Comparison:
+    pairs = [(False, True)] * won + [(True, False)] * lost + [(True, True)] * 50
+    return Comparison(side, title, paired_score("all", pairs), ())
+
+
+def alignment_findings(inputs: dict[str, Artifact], *compared: Comparison) -> list[Finding]:
+    return [finding for finding in findings(inputs, [], compared) if finding.anchor == "aligned"]
+
+
+@pytest.mark.parametrize(
+    ("won", "lost", "verdict", "claim"),
+    [
+        (40, 10, "better", "The aligned server beats its fine-tuned self"),
+        (10, 40, "worse", "The aligned server loses to its fine-tuned self"),
+        (25, 25, "same", "The aligned server is level with its fine-tuned self"),
+    ],
+)
+def test_alignment_is_judged_by_the_interval(
+    inputs: dict[str, Artifact], won: int, lost: int, verdict: str, claim: str
+) -> None:
+    (finding,) = alignment_findings(inputs, comparison("server", "Server, aligned", won, lost))
+    assert (finding.verdict, finding.claim) == (verdict, claim)
+    assert f"Exact on 100 held-out requests: {50 + lost:.1f}% → {50 + won:.1f}%" in finding.evidence
+    assert "95% interval" in finding.evidence
+
+
+def test_the_device_is_judged_before_compression_and_told_as_shipped(inputs: dict[str, Artifact]) -> None:
+    dense, shipped = comparison("device", "dense", 40, 10), comparison("device", "shipped", 20, 30)
+    (finding,) = alignment_findings(inputs, dense, shipped)
+    assert finding.verdict == "better"
+    assert finding.evidence.endswith("; as shipped 70.0% (−10.0).")
+
+
+def test_without_rounds_alignment_is_no_finding(inputs: dict[str, Artifact]) -> None:
+    assert alignment_findings(inputs) == []

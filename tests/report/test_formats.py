@@ -40,5 +40,17 @@ def test_percent(share: float, text: str) -> None:
     assert formats.percent(share) == text
 
 
+@pytest.mark.parametrize(
+    ("difference", "text"), [(0.0891, "+8.9"), (-0.1, "−10.0"), (0.0002, "±0.0"), (-0.0002, "±0.0"), (1.0, "+100.0")]
+)
+def test_points(difference: float, text: str) -> None:
+    assert formats.points(difference) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.6, "0.600"), (-1.25, "−1.250")])
+def test_reward(value: float, text: str) -> None:
+    assert formats.reward(value) == text
+
+
 def test_control_characters_are_shown() -> None:
     assert formats.visible("a\x13b\nc") == "a␓b\nc"

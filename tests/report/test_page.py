@@ -11,6 +11,7 @@ from codling.artifact.workspace import SilentReporter, Workspace
 from codling.pretrain.unit_scores import Method
 from codling.report.page import REPORT_FILE, ReportConfig, build_page, run_report
 from codling.report.titles import PRUNING_METHODS
+from tests.report.sample_rounds import add_rounds
 
 VOID = {"meta", "br", "link", "hr", "img", "input"}
 
@@ -112,3 +113,73 @@ def test_run_leaves_the_page(report_config: ReportConfig, inputs: dict[str, Arti
 
 def test_every_pruning_method_has_a_name_on_the_page() -> None:
     assert set(PRUNING_METHODS) == set(Method)
+
+
+def measure_more(inputs: dict[str, Artifact]) -> None:
+    """The models that the rounds began and ended with, on the skills alone."""
+    path = inputs["measure"].path / "measurements.json"
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    for model, same_as in (("server_sft", "device"), ("device_sft", "server"), ("device_aligned", "device")):
+        measured[model] = {"skills": measured[same_as]["skills"]}
+    path.write_text(json.dumps(measured), encoding="utf-8")
+
+
+@pytest.fixture
+def aligned_page(report_config: ReportConfig, inputs: dict[str, Artifact], tmp_path: Path) -> str:
+    add_rounds(inputs, tmp_path, 2, 1)
+    measure_more(inputs)
+    return build_page(report_config, inputs)
+
+
+def test_alignment_is_told_round_by_round(aligned_page: str) -> None:
+    tags = read(aligned_page)
+    for shown in (
+        "Server: 2 rounds", "Device: 1 round", "iTeC, 2 rounds", "iTeC, 1 round", "★ the best", "MDLOO, round 2",
+        "Server MDLOO, round 1", "Against thebest before", "Round 2, by 200 validation prompts",
+        "In round 1 SFT was the only member.", "75.0% 30", "9: neither answer is better", "50.0% → 90.0%",
+        "instruction following 70.0%", "0.420 → 0.560", "8.0e-06", "Round 1: reward model (server)",
+        "Server, fine-tuned only", "Device, not compressed", "The aligned server is level with its fine-tuned self",
+        "Prompts of the rounds",
+    ):  # fmt: skip
+        assert shown in tags.text, shown
+    assert len(tags.ids) == len(set(tags.ids))
+    assert {link.removeprefix("#") for link in tags.links} <= set(tags.ids)
+    assert "aligned" in tags.ids
+
+
+def test_an_aligned_page_needs_nothing_from_elsewhere_and_is_the_same_again(
+    report_config: ReportConfig, inputs: dict[str, Artifact], aligned_page: str
+) -> None:
+    assert "http" not in aligned_page
+    assert set(re.findall(r"url\(#([^)]+)\)", aligned_page)) <= set(read(aligned_page).ids)
+    assert build_page(report_config, inputs) == aligned_page
+
+
+def test_the_comparison_is_of_the_measured_answers(aligned_page: str) -> None:
+    text = read(aligned_page).text
+    assert "Aligned against fine-tuned" in text
+    # Of four requests each gets two right, one of them the other does not: three pairs, on all requests and by skill.
+    assert text.count("450.0%50.0%1 / 1 ±0.0") == 6
+    assert "Server, aligned" in text
+    assert "Device, aligned, not compressed" in text
+    assert "Device, aligned, as shipped" in text
+
+
+def test_without_rounds_one_line_says_so(page: str) -> None:
+    text = read(page).text
+    assert "This recipe has no rounds of alignment: both bundles hold the fine-tuned models." in text
+    assert "iTeC" not in text
+    assert "Aligned against fine-tuned" not in text
+
+
+def test_a_side_without_rounds_and_models_that_were_not_measured_are_named(
+    report_config: ReportConfig, inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    add_rounds(inputs, tmp_path, 1, 0)
+    (inputs["server_round1_mdloo"].path / "metrics.jsonl").unlink()
+    inputs["server_round1_rewards"].manifest.metrics.update(before=None, after=None)
+    text = read(build_page(report_config, inputs)).text
+    assert "No rounds: its bundle holds the fine-tuned model." in text
+    assert "Not compared: this build did not measure the fine-tuned models." in text
+    assert text.count("Not drawn: the online training left no records.") == 2
+    assert "not measured" in text

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from codling.artifact.stage import Artifact
-from codling.report.skill_scores import SkillReport, skill_reports, wilson_interval
+from codling.report.skill_scores import EXACT_MEANS, MODELS, TITLES, SkillReport, skill_reports, wilson_interval
 
 
 def reference_interval(num_right: int, num_examples: int) -> list[float]:
@@ -38,6 +38,29 @@ def test_scores_count_and_name_the_best_baseline(skill: SkillReport) -> None:
     device = skill.score_of("device")
     assert (device.num_right, device.num_examples, device.standing) == (2, 4, "even")
     assert skill.by_category["single"]["server"].num_right == 2
+
+
+def test_models_on_the_way_stand_beside_the_bundles_where_they_were_measured(
+    inputs: dict[str, Artifact], skill: SkillReport
+) -> None:
+    assert skill.models == ("server", "device", "device_without_adapter")
+    measured: dict[str, Any] = json.loads((inputs["measure"].path / "measurements.json").read_text())
+    # They have neither held-out losses nor stories.
+    measured["server_sft"] = {"skills": measured["device"]["skills"]}
+    measured["device_sft"] = {"skills": measured["server"]["skills"]}
+    measured["device_aligned"] = {"skills": {}}
+    (report,) = skill_reports(measured, inputs)
+    assert report.models == ("server", "server_sft", "device", "device_without_adapter", "device_sft")
+    assert [score.name for score in report.scores[:2]] == ["Server", "Server, fine-tuned only"]
+    assert report.score_of("server_sft").exact == report.score_of("device").exact
+    assert report.by_category["single"]["device_sft"] == report.by_category["single"]["server"]._replace(
+        name=MODELS["device_sft"]
+    )
+
+
+def test_what_exact_means_is_told_of_skills_that_have_a_title() -> None:
+    assert set(EXACT_MEANS) <= set(TITLES)
+    assert {"arithmetic", "formats"} <= set(EXACT_MEANS)
 
 
 @pytest.mark.parametrize(("exact", "standing"), [(1.0, "above"), (0.5, "even"), (0.0, "below")])

@@ -1,5 +1,8 @@
+from pathlib import Path
+
 from codling.artifact.stage import Artifact
 from codling.report.stage_table import num_tokens, stage_rows
+from tests.report.sample_rounds import add_rounds
 
 
 def test_rows_follow_the_recipe_with_their_inputs_by_name(inputs: dict[str, Artifact]) -> None:
@@ -33,3 +36,15 @@ def test_palettization_is_measured_by_its_recovery(inputs: dict[str, Artifact]) 
 def test_a_corpus_is_not_training(inputs: dict[str, Artifact]) -> None:
     assert num_tokens({"num_tokens": {"stories": {"train": 10}}}) == 0
     assert stage_rows(inputs)["tokens"].num_tokens == 0
+
+
+def test_every_stage_of_a_round_has_a_row(inputs: dict[str, Artifact], tmp_path: Path) -> None:
+    add_rounds(inputs, tmp_path, 1, 1)
+    rows = stage_rows(inputs)
+    assert list(rows) == list(inputs)
+    assert rows["server_round1_dpo"].inputs == {"start": "server_round1_rs"}
+    assert rows["server_round1_mdloo"].num_tokens == 0
+    # Rejection sampling is fine-tuning: it is for the skills.
+    aim = rows["server_round1_rs"].aim
+    assert aim is not None
+    assert (aim.of, aim.before, aim.after) == ("skills", 0.5, 0.45)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from codling.data.loader import Batch
+from codling.model.dropout import Dropout
 from codling.model.execution import ComputeConfig, ComputeType, Execution, Remat
 from codling.model.transformer import Transformer
 from codling.train.objective import distilled, last_hidden, matched, next_token
@@ -72,12 +73,14 @@ def test_the_teacher_learns_nothing(tiny_model: Transformer, teacher: Transforme
     assert not any(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(to_teacher))
 
 
-@pytest.mark.parametrize("remat", Remat)
+@pytest.mark.parametrize(
+    ("remat", "dropout"), [*((remat, None) for remat in Remat), (Remat.LAYERS, Dropout(jax.random.key(0), 0.1))]
+)
 def test_scanned_unrolled_or_computed_again_the_gradient_is_the_same(
-    tiny_model: Transformer, batch: Batch, remat: Remat
+    tiny_model: Transformer, batch: Batch, remat: Remat, dropout: Dropout | None
 ) -> None:
     def gradient(compute: ComputeConfig) -> Any:
-        loss = jax.grad(lambda model: next_token(model, batch, Execution(compute)).value)
+        loss = jax.grad(lambda model: next_token(model, batch, Execution(compute), dropout).value)
         return jax.jit(loss)(tiny_model)
 
     expected = gradient(ComputeConfig(unroll_layers=True))

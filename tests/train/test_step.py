@@ -8,15 +8,16 @@ import pytest
 from jax.sharding import Mesh
 
 from codling.data.loader import Batch
+from codling.model.dropout import Dropout
 from codling.model.execution import ComputeConfig, Execution
 from codling.model.transformer import Transformer
 from codling.train.adamw import AdamWConfig
 from codling.train.loss import LossSums
 from codling.train.objective import next_token
 from codling.train.optimizer import Rates, build_optimizer
-from codling.train.sharding import MeshConfig, build_mesh, place_rows, replicate
+from codling.train.sharding import MeshConfig, build_mesh, place, place_rows, replicate
 from codling.train.state import TrainState, init_state
-from codling.train.step import StepMetrics, build_step
+from codling.train.step import StepMetrics, build_gradients, build_step
 
 TOLERANCE = 1e-5
 KEY = jax.random.key(0)
@@ -129,3 +130,37 @@ def test_stages_that_differ_in_their_rates_share_one_compiled_step() -> None:
         rates = Rates(np.float32(rate), np.float32(0))
         step(state, replicate(np.float32(0), mesh), place_rows(ROWS, mesh, 4), rates, KEY)
     assert step._cache_size() == 1  # type: ignore[attr-defined]
+
+
+def under_dropout(params: Transformer, frozen: None, rows: Batch, key: jax.Array, execution: Execution) -> LossSums:
+    return next_token(params, rows, execution, Dropout(key, 0.2))
+
+
+def sums_on(mesh_config: MeshConfig, model: Transformer, batch: Batch) -> tuple[Any, LossSums]:
+    mesh = build_mesh(mesh_config, jax.devices()[:2])
+    state = place(init_state(jax.tree.map(jnp.array, model), build_optimizer(RULE)), mesh)
+    gradients_of = jax.jit(build_gradients(under_dropout, mesh, ComputeConfig(unroll_layers=False)))
+    gradients, sums = gradients_of(state, None, place_rows(batch, mesh, 4), KEY)
+    return jax.tree.map(np.asarray, gradients), sums
+
+
+def test_by_hand_every_device_drops_elements_of_its_own(tiny_model: Transformer, batch: Batch) -> None:
+    twice = jax.tree.map(lambda rows: np.concatenate([rows[:2], rows[:2]]), batch)
+    half = jax.tree.map(lambda rows: rows[:2], twice)
+    key = jax.random.fold_in(KEY, 0)  # of the first step
+    losses = [
+        float(jax.jit(next_token)(tiny_model, half, dropout=Dropout(jax.random.fold_in(key, device), 0.2)).value)
+        for device in range(2)
+    ]
+    _, sums = sums_on(MeshConfig(data=2), tiny_model, twice)
+    assert abs(losses[0] - losses[1]) > 0.01
+    assert float(sums.value) == pytest.approx(sum(losses), rel=1e-4)
+
+
+def test_by_compiler_the_same_elements_are_dropped_however_the_program_is_split(
+    tiny_model: Transformer, batch: Batch
+) -> None:
+    by_rows, by_tokens = (sums_on(mesh, tiny_model, batch) for mesh in (MeshConfig(fsdp=2), MeshConfig(sequence=2)))
+    assert_close(by_tokens, by_rows)
+    whole = jax.jit(next_token)(tiny_model, batch, dropout=Dropout(jax.random.fold_in(KEY, 0), 0.2))
+    assert float(by_rows[1].value) == pytest.approx(float(whole.value), rel=1e-4)

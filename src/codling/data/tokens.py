@@ -47,6 +47,15 @@ def join_documents(
     return TokenizedDocuments(tokens, offsets, None if loss_masks is None else _flatten(loss_masks, np.bool_))
 
 
+def select_documents(documents: TokenizedDocuments, indices: Int64[np.ndarray, " k"]) -> TokenizedDocuments:
+    """Copy the documents at these indices, in the order of the indices."""
+    starts, lengths = documents.offsets[indices], np.diff(documents.offsets)[indices]
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+    loss_mask = None if documents.loss_mask is None else documents.loss_mask[places]
+    return TokenizedDocuments(documents.tokens[places], offsets, loss_mask)
+
+
 def save_tokens(folder: Path, documents: TokenizedDocuments) -> None:
     """Write `tokens.npy`, `offsets.npy` and any `loss_mask.npy`. Same documents, same bytes."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ from typing import Any
 from jaxtyping import PRNGKeyArray
 
 from codling.artifact.bundle import NO_ADAPTER, load_bundle
+from codling.artifact.model_files import load_model
 from codling.artifact.stage import Inputs
 from codling.artifact.workspace import Workspace
 from codling.config import config
@@ -20,6 +21,8 @@ from codling.tokenizer.encode import Tokenizer
 
 MEASUREMENTS_FILE = "measurements.json"
 """Everything measured, with the answers that were scored."""
+DENSE_MODELS = ("server_sft", "device_sft", "device_aligned")
+"""Measured on the skills alone where they are among the inputs: alignment is judged by what it changed."""
 
 
 @config
@@ -38,17 +41,17 @@ class MeasureConfig:
 
 
 def run_measure(config: MeasureConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray) -> dict[str, Any]:
-    """Measure server and device. Inputs: server, device (bundles), tokens, conversations."""
+    """Measure server and device. Inputs: server, device (bundles), tokens, conversations; dense models to compare."""
     bundles = {
         "server": load_bundle(inputs["server"].path),
         "device": load_bundle(inputs["device"].path),
         "device_without_adapter": load_bundle(inputs["device"].path, NO_ADAPTER),
     }
+    dense = {role: inputs[role].path for role in DENSE_MODELS if role in inputs}
     corpus = open_corpus(inputs["tokens"].path)
-    examples = inputs["conversations"].path / "heldout"
     detail: dict[str, Any] = {}
-    with out.progress(len(bundles)) as progress:
-        for done, (name, bundle) in enumerate(bundles.items(), start=1):
+    with out.progress(len(bundles) + len(dense)) as progress:
+        for name, bundle in bundles.items():
             detail[name] = {
                 "heldout": heldout_figures(
                     bundle.model,
@@ -57,27 +60,37 @@ def run_measure(config: MeasureConfig, inputs: Inputs, out: Workspace, key: PRNG
                     rows_per_kind=config.rows_per_kind,
                     with_skills=True,
                 ),
-                "skills": {
-                    name: skill_figures(
-                        build_skill(name, config.conversations),
-                        read_examples(examples / f"{name}.jsonl"),
-                        bundle.model,
-                        bundle.tokenizer,
-                        max_answer_tokens=config.max_answer_tokens,
-                    )
-                    for name in config.conversations.num_train_by_skill
-                },
+                "skills": _skills(config, inputs, bundle.model, bundle.tokenizer),
                 "stories": _stories(config, bundle.model, bundle.tokenizer),
                 "identity": bundle.identity,
             }
-            progress.update(done)
+            progress.update(len(detail))
+        for name, path in dense.items():
+            detail[name] = {
+                "skills": _skills(config, inputs, load_model(path), corpus.tokenizer),
+                "identity": inputs[name].manifest.id,
+            }
+            progress.update(len(detail))
     (out.path / MEASUREMENTS_FILE).write_text(json.dumps(detail, indent=1, ensure_ascii=False), encoding="utf-8")
     return {
         name: {
-            "heldout": values["heldout"],
+            **({"heldout": values["heldout"]} if "heldout" in values else {}),
             "skills_exact": {skill: figures["exact"] for skill, figures in values["skills"].items()},
         }
         for name, values in detail.items()
+    }
+
+
+def _skills(config: MeasureConfig, inputs: Inputs, model: Transformer, tokenizer: Tokenizer) -> dict[str, Any]:
+    return {
+        name: skill_figures(
+            build_skill(name, config.conversations),
+            read_examples(inputs["conversations"].path / "heldout" / f"{name}.jsonl"),
+            model,
+            tokenizer,
+            max_answer_tokens=config.max_answer_tokens,
+        )
+        for name in config.conversations.num_train_by_skill
     }
 
 

@@ -26,8 +26,9 @@ def attend_in_blocks(
     keys: Float[Array, "B T K H"],
     values: Float[Array, "B T K H"],
     segment_ids: Int[Array, "B T"],
+    prefix_ids: Int[Array, "B T"] | None = None,
 ) -> Float[Array, "B T N H"]:
-    """Causal attention within segments; the queries are scaled already."""
+    """Causal attention within segments, and to those that they continue; the queries are scaled already."""
     batch, length, num_queries, head_dim = queries.shape
     num_kv, served = keys.shape[2], num_queries // keys.shape[2]
     split = queries.reshape(batch, length, num_kv, served, head_dim)
@@ -36,6 +37,7 @@ def attend_in_blocks(
         keys.transpose(0, 2, 1, 3).reshape(batch * num_kv, length, head_dim),
         values.transpose(0, 2, 1, 3).reshape(batch * num_kv, length, head_dim),
         jnp.repeat(segment_ids, num_kv, axis=0),
+        None if prefix_ids is None else jnp.repeat(prefix_ids, num_kv, axis=0),
     )
     attended: Array = jax.lax.map(lambda head: _attend_head(*head), by_head)
     attended = attended.reshape(batch, num_kv, served, length, head_dim)
@@ -48,15 +50,18 @@ def _attend_head(
     keys: Float[Array, "T H"],
     values: Float[Array, "T H"],
     segment_ids: Int[Array, " T"],
+    prefix_ids: Int[Array, " T"] | None,
 ) -> Float[Array, "G T H"]:
     """One key/value head of one row and the G query heads that it serves; the queries are scaled already."""
-    return _forward(queries, keys, values, segment_ids)[0]
+    return _forward(queries, keys, values, segment_ids, prefix_ids)[0]
 
 
-def _forward(queries: Array, keys: Array, values: Array, segment_ids: Array) -> tuple[Array, Any]:
+def _forward(
+    queries: Array, keys: Array, values: Array, segment_ids: Array, prefix_ids: Array | None
+) -> tuple[Array, Any]:
     attended, normalizers = [], []
     for start, end in _blocks(keys.shape[0]):
-        scores = _scores(queries, keys, segment_ids, start, end)
+        scores = _scores(queries, keys, segment_ids, prefix_ids, start, end)
         peak = jnp.max(scores, axis=-1, keepdims=True)
         weights = jnp.exp(scores - peak)
         total = jnp.sum(weights, axis=-1, keepdims=True)
@@ -64,24 +69,24 @@ def _forward(queries: Array, keys: Array, values: Array, segment_ids: Array) -> 
         attended.append(summed / total.astype(values.dtype))
         normalizers.append(peak + jnp.log(total))
     result, normalizer = jnp.concatenate(attended, axis=1), jnp.concatenate(normalizers, axis=1)
-    return result, (queries, keys, values, segment_ids, result, normalizer)
+    return result, (queries, keys, values, segment_ids, prefix_ids, result, normalizer)
 
 
-def _backward(saved: Any, gradient: Array) -> tuple[Array, Array, Array, None]:
-    queries, keys, values, segment_ids, attended, normalizer = saved
+def _backward(saved: Any, gradient: Array) -> tuple[Array, Array, Array, None, None]:
+    queries, keys, values, segment_ids, prefix_ids, attended, normalizer = saved
     # What the softmax takes off the gradient of each query's weights: their mean under the weights.
     means = jnp.sum((attended * gradient).astype(jnp.float32), axis=-1, keepdims=True)
     query_gradients, key_gradient, value_gradient = [], jnp.zeros_like(keys), jnp.zeros_like(values)
     for start, end in _blocks(keys.shape[0]):
         own = slice(start, end)
-        weights = jnp.exp(_scores(queries, keys, segment_ids, start, end) - normalizer[:, own])
+        weights = jnp.exp(_scores(queries, keys, segment_ids, prefix_ids, start, end) - normalizer[:, own])
         weight_gradient = jnp.einsum("gth,sh->gts", gradient[:, own], values[:end])
         score_gradient = weights * (weight_gradient.astype(jnp.float32) - means[:, own])
         weights, score_gradient = weights.astype(keys.dtype), score_gradient.astype(keys.dtype)
         query_gradients.append(jnp.einsum("gts,sh->gth", score_gradient, keys[:end]))
         key_gradient = key_gradient.at[:end].add(jnp.einsum("gts,gth->sh", score_gradient, queries[:, own]))
         value_gradient = value_gradient.at[:end].add(jnp.einsum("gts,gth->sh", weights, gradient[:, own]))
-    return jnp.concatenate(query_gradients, axis=1), key_gradient, value_gradient, None
+    return jnp.concatenate(query_gradients, axis=1), key_gradient, value_gradient, None, None
 
 
 _attend_head.defvjp(_forward, _backward)
@@ -93,9 +98,13 @@ def _blocks(length: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + block_length, length)
 
 
-def _scores(queries: Array, keys: Array, segment_ids: Array, start: int, end: int) -> Float[Array, "G T S"]:
+def _scores(
+    queries: Array, keys: Array, segment_ids: Array, prefix_ids: Array | None, start: int, end: int
+) -> Float[Array, "G T S"]:
     """Scores of the block's queries against all keys up to its end, in float32, masked."""
     causal = jnp.arange(start, end)[:, None] >= jnp.arange(end)[None, :]
-    same_segment = segment_ids[start:end, None] == segment_ids[None, :end]
+    in_segment = segment_ids[start:end, None] == segment_ids[None, :end]
+    if prefix_ids is not None:
+        in_segment |= prefix_ids[start:end, None] == segment_ids[None, :end]
     scores = jnp.einsum("gth,sh->gts", queries[:, start:end], keys[:end]).astype(jnp.float32)
-    return jnp.where((causal & same_segment)[None], scores, np.finfo(np.float32).min)
+    return jnp.where((causal & in_segment)[None], scores, np.finfo(np.float32).min)

@@ -13,16 +13,19 @@ def attend_cudnn(
     keys: Float[Array, "B T K H"],
     values: Float[Array, "B T K H"],
     segment_ids: Int[Array, "B T"],
+    prefix_ids: Int[Array, "B T"] | None = None,
     *,
     implementation: Literal["cudnn", "xla"] = "cudnn",
 ) -> Float[Array, "B T N H"]:
-    """Causal attention within segments; the queries are scaled already. GPU, bfloat16 or float16.
+    """Causal attention within segments, and to those that they continue; the queries are scaled already.
 
-    `xla` is the same function for a test without a GPU.
+    GPU, bfloat16 or float16. `xla` is the same function for a test without a GPU.
     """
-    same_segment = segment_ids[:, None, :, None] == segment_ids[:, None, None, :]
+    in_segment = segment_ids[:, None, :, None] == segment_ids[:, None, None, :]
+    if prefix_ids is not None:
+        in_segment |= prefix_ids[:, None, :, None] == segment_ids[:, None, None, :]
     attended: Array = jax.nn.dot_product_attention(
-        queries, keys, values, mask=same_segment, is_causal=True, scale=1.0, implementation=implementation
+        queries, keys, values, mask=in_segment, is_causal=True, scale=1.0, implementation=implementation
     )
     return attended
 

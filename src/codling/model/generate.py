@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
+from codling.model.answer_cache import AnswerCache, answer_caches
 from codling.model.kv_cache import KVCache, empty_cache
 from codling.model.transformer import Transformer
 
@@ -33,7 +34,7 @@ class Generated(NamedTuple):
 class _Loop(NamedTuple):
     num_drawn: Int[Array, ""]
     logits: Float[Array, "B V"]
-    cache: KVCache
+    caches: list[AnswerCache]
     generated: Generated
     is_done: Bool[Array, " B"]
 
@@ -41,11 +42,20 @@ class _Loop(NamedTuple):
 def sample(logits: Float[Array, "B V"], keys: Key[Array, " B"], sampling: Sampling) -> Int[Array, " B"]:
     """Draw one token a row; each row has a key of its own, so its draw does not depend on its neighbors."""
     if sampling.temperature == 0.0:
-        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        return _first_largest(logits)
     scaled = logits.astype(jnp.float32) / sampling.temperature
     if sampling.top_p < 1.0:
         scaled = _keep_top_p(scaled, sampling.top_p)
-    return jax.vmap(jax.random.categorical)(keys, scaled).astype(jnp.int32)
+    # As `jax.random.categorical`, whose argmax keeps a CPU from working on several numbers at once.
+    noise = jax.vmap(lambda key: jax.random.gumbel(key, scaled.shape[1:], scaled.dtype))(keys)
+    return _first_largest(jax.lax.optimization_barrier(scaled + noise))  # type: ignore[no-untyped-call]
+
+
+def _first_largest(values: Float[Array, "B V"]) -> Int[Array, " B"]:
+    """The place of the first maximum; a maximum and a minimum are several times as fast as an argmax on a CPU."""
+    places = jnp.arange(values.shape[-1], dtype=jnp.int32)[None]
+    is_largest = values == jnp.max(values, axis=-1, keepdims=True)
+    return jnp.min(jnp.where(is_largest, places, values.shape[-1] - 1), axis=-1)
 
 
 def _keep_top_p(logits: Float[Array, "B V"], top_p: float) -> Float[Array, "B V"]:
@@ -111,10 +121,10 @@ def answer(
     A prompt is run once, whatever A is. To be called in a compiled program; otherwise as `generate`.
     """
     num_answers, stops = keys.shape[1], jnp.asarray(stop_ids, jnp.int32)
-    cache = empty_cache(model.config, prompts.shape[0], prompts.shape[1] + max_new_tokens, model.embedding.dtype)
+    cache = empty_cache(model.config, prompts.shape[0], prompts.shape[1], model.embedding.dtype)
     logits, cache = extend_cache(model, cache, prompts, lengths_tokens)
     logits = jnp.repeat(logits, num_answers, axis=0)
-    cache = jax.tree.map(lambda leaf: jnp.repeat(leaf, num_answers, axis=1), cache)
+    begins = jnp.repeat(lengths_tokens, num_answers)
     row_keys, batch_size = keys.reshape(-1), keys.size
 
     def step(loop: _Loop) -> _Loop:
@@ -122,8 +132,10 @@ def answer(
         drawn = jnp.where(loop.is_done, 0, sample(loop.logits, keys, sampling))
         generated = _append(loop, drawn)
         is_done = loop.is_done | jnp.any(drawn[:, None] == stops[None, :], axis=1)
-        logits, cache = extend_cache(model, loop.cache, drawn[:, None], jnp.ones_like(drawn))
-        return _Loop(loop.num_drawn + 1, logits, cache, generated, is_done)
+        hidden, caches = model.extend_layers(
+            drawn[:, None], (begins + loop.num_drawn)[:, None], loop.caches, rope_theta=model.config.rope_theta
+        )
+        return _Loop(loop.num_drawn + 1, model.logits(hidden[:, 0]), caches, generated, is_done)
 
     def is_going_on(loop: _Loop) -> Bool[Array, ""]:
         return (loop.num_drawn < max_new_tokens) & ~jnp.all(loop.is_done)
@@ -133,7 +145,8 @@ def answer(
         jnp.zeros(batch_size, jnp.int32),
         jnp.zeros((batch_size, max_new_tokens)),
     )
-    start = _Loop(jnp.zeros((), jnp.int32), logits, cache, nothing, jnp.zeros(batch_size, bool))
+    caches = answer_caches(cache, num_answers, max_new_tokens)
+    start = _Loop(jnp.zeros((), jnp.int32), logits, caches, nothing, jnp.zeros(batch_size, bool))
     return jax.lax.while_loop(is_going_on, step, start).generated
 
 

@@ -14,20 +14,37 @@ from codling.model.attention_fused import attend_cudnn, attend_splash
 from codling.model.execution import PLAIN, AttentionKernel, Execution
 from codling.model.partition import SEQUENCE
 
+
+def attend_splash_or_blocks(
+    queries: Float[Array, "B T N H"],
+    keys: Float[Array, "B T K H"],
+    values: Float[Array, "B T K H"],
+    segment_ids: Int[Array, "B T"],
+    prefix_ids: Int[Array, "B T"] | None = None,
+) -> Float[Array, "B T N H"]:
+    """Blocks where segments continue others: Splash compares segments for equality, and knows no more of them."""
+    if prefix_ids is None:
+        return attend_splash(queries, keys, values, segment_ids)
+    return attend_in_blocks(queries, keys, values, segment_ids, prefix_ids)
+
+
 KERNELS = {
     AttentionKernel.BLOCKS: attend_in_blocks,
     AttentionKernel.CUDNN: attend_cudnn,
-    AttentionKernel.SPLASH: attend_splash,
+    AttentionKernel.SPLASH: attend_splash_or_blocks,
 }
 
 BETWEEN_LAYERS, WITHIN_LAYERS = ("rows", "tokens_between_layers", None), ("rows", "tokens", None)
 
 
 class PackedRows(Context):
-    """A token sees itself and the earlier tokens of its own segment (document)."""
+    """A token sees itself and the earlier tokens of its own segment (document), and of the one that this continues."""
 
     segment_ids: Int[Array, "B T"]
     execution: Execution = eqx.field(static=True, default=PLAIN)
+    prefix_ids: Int[Array, "B T"] | None = None
+    """For each token the id of the segment that its own continues, as answers do their prompt; its own where none.
+    None: no segment continues another."""
 
     def collect(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """All tokens of a row, where heads and FFN units are split; left to itself XLA would collect the weights."""
@@ -47,14 +64,16 @@ class PackedRows(Context):
         kernel = KERNELS[_chosen(self.execution)]
         partition = self.execution.partition
         if partition is None:
-            return kernel(queries, keys, values, self.segment_ids), self
+            return kernel(queries, keys, values, self.segment_ids, self.prefix_ids), self
         num_sequence_parts = partition.num_parts("tokens")
 
-        def of_device(queries: Array, keys: Array, values: Array, segments: Array, all_segments: Array) -> Array:
+        def of_device(
+            queries: Array, keys: Array, values: Array, segments: Array, all_segments: Array, prefixes: Array | None
+        ) -> Array:
             if num_sequence_parts == 1:
-                return kernel(queries, keys, values, segments)
+                return kernel(queries, keys, values, segments, prefixes)
             start = jax.lax.axis_index(SEQUENCE) * queries.shape[1]
-            return attend_in_chunks(queries, keys, values, segments, all_segments, start)
+            return attend_in_chunks(queries, keys, values, segments, all_segments, start, prefixes)
 
         # Context parallelism: a device keeps its queries, and sees the keys and values of whole rows.
         sharded = jax.shard_map(
@@ -66,11 +85,12 @@ class PackedRows(Context):
                 partition.spec("rows", None, "kv_heads", None),
                 partition.spec("rows", "tokens"),
                 partition.spec("rows", None),
+                partition.spec("rows", "tokens"),
             ),
             out_specs=partition.spec("rows", "tokens", "heads", None),
             check_vma=False,  # the custom gradient of the blocks has not the annotations that the check wants
         )
-        attended: Array = sharded(queries, keys, values, self.segment_ids, self.segment_ids)
+        attended: Array = sharded(queries, keys, values, self.segment_ids, self.segment_ids, self.prefix_ids)
         return attended, self
 
 

@@ -6,7 +6,7 @@ or unrolled into one straight program, which a CPU runs about a quarter faster a
 compilation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -14,8 +14,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from codling.model.attention import C
 from codling.model.block import Block
 from codling.model.config import ModelConfig
+from codling.model.dropout import Dropout, of_layers
 from codling.model.embedding import look_up
 from codling.model.execution import PLAIN, Execution, Remat
 from codling.model.kv_cache import KVCache
@@ -43,22 +45,29 @@ class Transformer(eqx.Module):
         tokens: Int[Array, "B T"],
         positions: Int[Array, "B T"],
         segment_ids: Int[Array, "B T"],
+        prefix_ids: Int[Array, "B T"] | None = None,
         *,
         rope_theta: float,
         execution: Execution = PLAIN,
+        dropout: Dropout | None = None,
     ) -> Float[Array, "B T D"]:
-        """Run complete rows, in which a token sees the earlier tokens of its own segment."""
+        """Run complete rows, in which a token sees the earlier tokens of its own segment.
+
+        And of the segment that its own continues, where `prefix_ids` says so (`packed_rows`). Dropout is for training.
+        """
         angles = rotary(positions, self.config.head_dim, rope_theta)
-        rows = PackedRows(segment_ids, execution)
+        rows = PackedRows(segment_ids, execution, prefix_ids)
         # Cast before they are gathered from the mesh, so that half the bytes travel.
         blocks = _cast(self.blocks, execution.dtype)
 
-        def layer(x: Array, block: Block) -> tuple[Array, None]:
-            return block(x, angles, rows)[0], None
+        def layer(x: Array, block_and_dropout: tuple[Block, Dropout | None]) -> tuple[Array, None]:
+            block, layer_dropout = block_and_dropout
+            return block(x, angles, rows, layer_dropout)[0], None
 
         x = rows.spread(look_up(self.embedding, tokens, execution))
         unroll = self.config.num_layers if _is_unrolled(self.config, execution) else 1
-        x, _ = jax.lax.scan(_remember(layer, execution.compute.remat), x, blocks, unroll=unroll)
+        layers = blocks, of_layers(dropout, self.config.num_layers)
+        x, _ = jax.lax.scan(_remember(layer, execution.compute.remat), x, layers, unroll=unroll)
         return self.final_norm(x)
 
     def extend(
@@ -74,6 +83,18 @@ class Transformer(eqx.Module):
 
         x, cache = jax.lax.scan(layer, self.embedding[tokens], (self.blocks, cache))
         return self.final_norm(x), cache
+
+    def extend_layers(
+        self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], contexts: Sequence[C], *, rope_theta: float
+    ) -> tuple[Float[Array, "B T D"], list[C]]:
+        """Run tokens after what each layer's own context holds: one straight program, which may write in place."""
+        angles = rotary(positions, self.config.head_dim, rope_theta)
+        x, grown = self.embedding[tokens], []
+        for number, context in enumerate(contexts):
+            block: Block = jax.tree.map(lambda leaf, number=number: leaf[number], self.blocks)
+            x, extended = block(x, angles, context)
+            grown.append(extended)
+        return self.final_norm(x), grown
 
     def logits(self, hidden: Float[Array, "*B D"]) -> Float[Array, "*B V"]:
         """Scores of every vocabulary entry. A loss over many tokens uses `train.loss`, in chunks."""

@@ -43,12 +43,3 @@ def answer_rows(
         rows.mask[row, len(prompt) - 1 : length] = True
         rows.segment_ids[row, :length] = 1
     return rows
-
-
-def by_answer(values: np.ndarray, mask: np.ndarray, max_answer_tokens: int) -> np.ndarray:
-    """Figures of answers' tokens taken out of their rows: [B, T] to [B, max_answer_tokens], zero after each answer."""
-    taken = np.zeros((len(values), max_answer_tokens), values.dtype)
-    for row, is_on in enumerate(mask):
-        found = values[row, is_on]
-        taken[row, : len(found)] = found
-    return taken

@@ -6,16 +6,14 @@ from typing import Annotated, Any, Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 import pydantic
-from jaxtyping import Bool, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from codling.config import config
-from codling.data.loader import Batch
 from codling.model.execution import Execution
 from codling.model.transformer import Transformer
-from codling.posttrain.answer_log_probs import answer_log_probs
+from codling.posttrain.group_rows import GroupRows, group_log_probs
 from codling.posttrain.policy_loss import SampledAnswers, clipped_loss, grpo_loss, mdloo_loss, reinforce_loss
 from codling.train.loss import LossSums
-from codling.train.objective import last_hidden
 from codling.train.step import LossFunction
 
 
@@ -59,12 +57,11 @@ Objective = Annotated[MdlooConfig | ReinforceConfig | PpoConfig | GrpoConfig, py
 
 
 class OnlineBatch(NamedTuple):
-    """Some answers of an iteration, one a row."""
+    """Some of an iteration's prompts with all answers to them."""
 
-    batch: Batch
-    mask: Bool[np.ndarray, "B T"]
-    sampler_log_probs: Float[np.ndarray, "B T"]
-    reference_log_probs: Float[np.ndarray, "B T"]
+    rows: GroupRows
+    sampler_log_probs: Float[np.ndarray, "B M"]
+    reference_log_probs: Float[np.ndarray, "B M"]
     advantages: Float[np.ndarray, " B"]
 
 
@@ -75,10 +72,9 @@ def loss_of(objective: Objective) -> LossFunction[Transformer]:
     def of_batch(
         policy: Transformer, frozen: None, online: OnlineBatch, key: PRNGKeyArray, execution: Execution
     ) -> LossSums:
-        batch, *constants = online
-        mask, sampler_log_probs, reference_log_probs, advantages = map(jnp.asarray, constants)
-        hidden = last_hidden(policy, batch, execution)
-        log_probs = answer_log_probs(hidden, policy.embedding, jnp.asarray(batch.targets), mask).log_probs
+        rows, *constants = online
+        mask, sampler_log_probs, reference_log_probs, advantages = map(jnp.asarray, (rows.mask, *constants))
+        log_probs = group_log_probs(policy, rows, execution).log_probs
         weights = jnp.ones_like(advantages)
         sums: LossSums = loss(
             SampledAnswers(log_probs, sampler_log_probs, reference_log_probs, mask, advantages, weights)

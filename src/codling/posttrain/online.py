@@ -15,6 +15,7 @@ every token are compared, and where they differ by more than rounding the run st
 trainer on both sides, so that it is exactly 1 before the first update.
 """
 
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
@@ -32,15 +33,15 @@ from codling.errors import Terminated, UserError
 from codling.model.execution import ComputeConfig, ComputeType
 from codling.model.transformer import Transformer
 from codling.posttrain.advantage import group_normalized, leave_one_out, penalized_rewards
-from codling.posttrain.answer_rows import answer_rows, by_answer
+from codling.posttrain.group_rows import answers_of, group_rows, place_groups
 from codling.posttrain.objective import GrpoConfig, MdlooConfig, Objective, OnlineBatch, loss_of
-from codling.posttrain.rollout import LENGTH_STEP_TOKENS, RolloutConfig, Rollouts, check_room, roll_out
+from codling.posttrain.rollout import RolloutConfig, Rollouts, check_room, roll_out
 from codling.posttrain.row_scores import score_rows
 from codling.posttrain.task import Task, TaskScores
 from codling.train.checkpoint import Checkpoints, Keep
 from codling.train.metrics import MetricsWriter
 from codling.train.optimizer import OptimizerConfig, build_optimizer, rates_of_stage
-from codling.train.sharding import MeshConfig, build_mesh, data_mesh, place, place_rows
+from codling.train.sharding import MeshConfig, build_mesh, data_mesh, place
 from codling.train.signals import noting_sigterm
 from codling.train.state import init_state
 from codling.train.step import build_step
@@ -64,28 +65,38 @@ class OnlineConfig:
     """Price of a nat away from the reference, in rewards. Unknown in the report; ours."""
     num_epochs: int = 2
     """Passes over an iteration's answers."""
-    batch_size_answers: int = 64
-    """Answers of one update, over all devices; it divides those of an iteration."""
+    batch_size_prompts: int = 16
+    """Prompts of one update, with all answers to them, over all devices; it divides those of an iteration."""
     compute: ComputeConfig = ComputeConfig()
     mesh: MeshConfig | None = None
     """As `train.loop`."""
     save_every_iterations: int = 5
 
     def __post_init__(self) -> None:
-        num_answers = self.num_prompts * self.rollout.num_answers
         if self.rollout.num_answers < 2:
             raise ValueError("rollout.num_answers must be >= 2: answers to one prompt are compared with each other")
         if min(self.num_iterations, self.num_prompts, self.num_epochs, self.save_every_iterations) < 1:
             raise ValueError("num_iterations, num_prompts, num_epochs and save_every_iterations must be >= 1")
-        if self.batch_size_answers < 1 or num_answers % self.batch_size_answers:
+        if self.batch_size_prompts < 1 or self.num_prompts % self.batch_size_prompts:
             raise ValueError(
-                f"batch_size_answers {self.batch_size_answers} does not divide an iteration's {num_answers} answers"
+                f"batch_size_prompts {self.batch_size_prompts} does not divide the {self.num_prompts} prompts of an "
+                "iteration"
             )
 
     @property
     def num_updates(self) -> int:
         """Of one iteration."""
-        return self.num_epochs * self.num_prompts * self.rollout.num_answers // self.batch_size_answers
+        return self.num_epochs * self.num_prompts // self.batch_size_prompts
+
+
+class Durations(NamedTuple):
+    """Where the time of an iteration went, in seconds."""
+
+    sampling_s: float = 0.0
+    """Answers drawn and rewarded."""
+    scoring_s: float = 0.0
+    """Log-probabilities under policy and reference, and what follows from them."""
+    updating_s: float = 0.0
 
 
 class IterationRecord(NamedTuple):
@@ -94,6 +105,7 @@ class IterationRecord(NamedTuple):
     iteration: int
     params: Transformer
     figures: dict[str, float]
+    durations: Durations = Durations()
 
 
 def train_online(
@@ -105,12 +117,10 @@ def train_online(
     room for an answer; the newest checkpoint is kept. `Terminated` after SIGTERM.
     """
     check_room(config.rollout, task.prompts, policy.config.context_length_tokens)
-    mesh = build_mesh(config.mesh) if config.mesh is not None else data_mesh(config.batch_size_answers)
+    mesh = build_mesh(config.mesh) if config.mesh is not None else data_mesh(config.batch_size_prompts)
     reference = place(policy, mesh)
     rates = rates_of_stage(config.optimizer, config.num_iterations * config.num_updates)
     update = build_step(loss_of(config.objective), config.optimizer.rule, mesh, config.compute)
-    longest = max(map(len, task.prompts)) + config.rollout.max_answer_tokens
-    row_length = -(-longest // LENGTH_STEP_TOKENS) * LENGTH_STEP_TOKENS
     keep = Keep(config.save_every_iterations)
     state = place(init_state(jax.tree.map(jnp.copy, policy), build_optimizer(config.optimizer.rule)), mesh)
     with (
@@ -127,15 +137,17 @@ def train_online(
             if iteration == config.num_iterations:
                 yield IterationRecord(iteration, state.params, {})
             while iteration < config.num_iterations:
+                times_s = [time.perf_counter()]
                 sampled = _sample(config, task, state.params, jax.random.fold_in(key, iteration), mesh)
                 iteration_rates = rates[iteration * config.num_updates : (iteration + 1) * config.num_updates]
                 iteration += 1
-                answers = _prepare(config, sampled, state.params, reference, row_length, mesh, workspace.name)
+                times_s.append(time.perf_counter())
+                answers = _prepare(config, sampled, state.params, reference, mesh, workspace.name)
+                times_s.append(time.perf_counter())
                 figures = dict(answers.figures)
                 order = np.random.default_rng([iteration, len(task.prompts)])
                 for batch, rate in zip(_batches(config, answers.batch, order), iteration_rates, strict=True):
-                    placed = place_rows(batch, mesh, config.batch_size_answers)
-                    state, metrics = update(state, None, placed, rate, key)
+                    state, metrics = update(state, None, place_groups(batch, mesh), rate, key)
                     if not metrics.is_finite:
                         raise UserError(
                             f"{workspace.name}: loss or gradient is not finite in iteration {iteration} (loss "
@@ -143,6 +155,7 @@ def train_online(
                         )
                 figures |= {name: float(value) for name, value in metrics.metrics.items()}
                 figures["gradient_norm"] = float(metrics.gradient_norm)
+                times_s.append(time.perf_counter())
                 writer.write(iteration, **figures)
                 progress.update(iteration, reward=figures["reward"], kl=figures["kl_to_reference"])
                 is_terminated = any_process(termination.is_requested)
@@ -153,7 +166,7 @@ def train_online(
                     raise Terminated(
                         f"{workspace.name}: stopped by SIGTERM after iteration {iteration}; run again to go on"
                     )
-                yield IterationRecord(iteration, state.params, figures)
+                yield IterationRecord(iteration, state.params, figures, Durations(*np.diff(times_s).tolist()))
 
 
 class _Sampled(NamedTuple):
@@ -180,17 +193,17 @@ def _prepare(
     sampled: _Sampled,
     policy: Transformer,
     reference: Transformer,
-    row_length: int,
     mesh: Mesh,
     name: str,
 ) -> _Answers:
     """Advantages and both log-probabilities of every answer, and what the iteration has to say of itself."""
     num_answers, rollouts = config.rollout.num_answers, sampled.rollouts
-    prompts = [prompt for prompt in sampled.prompts for _ in range(num_answers)]
-    rows = answer_rows(prompts, [rollouts.ids(row) for row in range(len(prompts))], row_length)
-    score = partial(score_rows, rows=rows, mesh=mesh, compute=config.compute, batch_size_rows=config.batch_size_answers)
+    ids = [rollouts.ids(row) for row in range(len(rollouts.answers))]
+    groups = [ids[start : start + num_answers] for start in range(0, len(ids), num_answers)]
+    rows = group_rows(sampled.prompts, groups, config.rollout.max_answer_tokens)
+    score = partial(score_rows, rows=rows, mesh=mesh, compute=config.compute, batch_size_rows=config.batch_size_prompts)
     own, base = score(policy), score(reference)
-    seen = by_answer(own.log_probs, rows.mask, config.rollout.max_answer_tokens)
+    seen = own.log_probs[:, : config.rollout.max_answer_tokens]
     disagreement = float(np.max(np.abs(seen - rollouts.log_probs)))
     limit = MAX_DISAGREEMENT[config.compute.dtype]
     if not disagreement <= limit:
@@ -208,7 +221,7 @@ def _prepare(
     )
     advantage = group_normalized if isinstance(config.objective, GrpoConfig) else leave_one_out
     advantages = np.asarray(advantage(penalized)).reshape(-1)
-    batch = OnlineBatch(rows.batch, rows.mask, own.log_probs, base.log_probs, advantages)
+    batch = OnlineBatch(rows, own.log_probs, base.log_probs, advantages)
     num_tokens = rollouts.lengths_tokens
     divergence = np.sum((own.log_probs - base.log_probs) * rows.mask, axis=1)
     figures = {
@@ -226,7 +239,9 @@ def _prepare(
 
 
 def _batches(config: OnlineConfig, answers: OnlineBatch, order: np.random.Generator) -> Iterator[OnlineBatch]:
-    """All answers, num_epochs times, each time in another order."""
+    """All prompts with their answers, num_epochs times, each time in another order."""
+    rows, *by_answer = answers
     for _ in range(config.num_epochs):
-        for chosen in np.split(order.permutation(len(answers.advantages)), config.num_updates // config.num_epochs):
-            yield jax.tree.map(lambda values, chosen=chosen: values[chosen], answers)
+        for chosen in np.split(order.permutation(config.num_prompts), config.num_updates // config.num_epochs):
+            numbers = answers_of(chosen, config.rollout.num_answers)
+            yield OnlineBatch(rows.take(chosen), *(values[numbers] for values in by_answer))

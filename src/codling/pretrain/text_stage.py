@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from jaxtyping import PRNGKeyArray, PyTree
@@ -13,8 +13,9 @@ from codling.artifact.workspace import Workspace
 from codling.config import config
 from codling.data.loader import Batch, BatchLoader, build_loader
 from codling.data.mixture import MixtureWeights
-from codling.data.prepare import open_corpus
+from codling.data.prepare import Corpus, open_corpus
 from codling.evaluate.heldout import heldout_figures
+from codling.model.dropout import Dropout
 from codling.model.execution import Execution
 from codling.model.transformer import Transformer
 from codling.train.course import Loader
@@ -23,6 +24,7 @@ from codling.train.loss import LossSums
 from codling.train.objective import next_token
 from codling.train.sharding import gather
 from codling.train.spike import skip_figures
+from codling.train.step import LossFunction
 
 
 @config
@@ -58,6 +60,21 @@ def next_token_loss(
     return next_token(model, batch, execution)
 
 
+@lru_cache
+def loss_with_dropout(rate: float) -> LossFunction[Transformer]:
+    """The plain objective under dropout: for equal rates the same object, so that stages share one compiled step.
+
+    At rate 0 it is `next_token_loss` itself.
+    """
+    if rate == 0:
+        return next_token_loss
+
+    def of_batch(model: Transformer, frozen: PyTree, batch: Batch, key: PRNGKeyArray, execution: Execution) -> LossSums:
+        return next_token(model, batch, execution, Dropout(key, rate))
+
+    return of_batch
+
+
 def train_on_text(
     config: TextStageConfig,
     model: Transformer,
@@ -69,12 +86,14 @@ def train_on_text(
     frozen: PyTree = None,
     with_targets: Callable[[BatchLoader], Loader] = lambda loader: loader,
     with_skills: bool = False,
+    corpus: Corpus | None = None,
 ) -> dict[str, Any]:
     """Train `model` on the tokens artifact among the inputs, save it, and return the stage's headline figures.
 
-    `with_targets` may add to what the loader yields; `with_skills` measures the held-out conversations too.
+    `with_targets` may add to what the loader yields; `with_skills` measures the held-out conversations too; `corpus` is
+    read instead of the artifact, by a stage that has changed what there is to train on.
     """
-    corpus = open_corpus(inputs["tokens"].path)
+    corpus = open_corpus(inputs["tokens"].path) if corpus is None else corpus
     length = config.sequence_length_tokens
     if length > model.config.context_length_tokens:
         out.warn(

@@ -18,6 +18,7 @@ from codling.artifact.processes import is_lead
 from codling.artifact.stage import Artifact, Stage, load_artifact, run_stage
 from codling.artifact.workspace import Reporter
 from codling.errors import UserError
+from codling.recipes.headline import headline
 from codling.recipes.recipe import Recipe, stages
 from codling.recipes.registry import recipe_toml
 from codling.report.page import REPORT_FILE
@@ -88,23 +89,8 @@ def _run(
     if (artifact.path / MANIFEST_FILE).stat().st_mtime < start_s:
         reporter.stage_reused(stage.name)
     else:
-        reporter.stage_done(stage.name, time.time() - start_s, headline(artifact))
+        reporter.stage_done(stage.name, time.time() - start_s, headline(artifact.manifest))
     return artifact
-
-
-def headline(artifact: Artifact) -> str:
-    """One line's worth of a stage's figures."""
-    metrics = artifact.manifest.metrics
-    if "heldout_before" in metrics:
-        return f"held-out loss {metrics['heldout_before']['nll']:.3f} -> {metrics['heldout_after']['nll']:.3f}"
-    if "share_won_back" in metrics:
-        return f"won back {metrics['share_won_back']:.0%} of what palettization lost"
-    if "bits_per_weight_projections" in metrics:
-        projections, total = metrics["bits_per_weight_projections"], metrics["bits_per_weight_total"]
-        return f"{projections:.2f} bits a weight, {total:.2f} with the embedding"
-    if "bytes_per_token" in metrics:
-        return f"{metrics['vocab_size']} tokens, {metrics['bytes_per_token']:.2f} bytes a token"
-    return ""
 
 
 def _publish(artifact: Artifact, target: Path) -> None:

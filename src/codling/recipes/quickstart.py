@@ -4,6 +4,8 @@ Sizes, steps and rates were chosen by trials on two cores (`bench/results/LOG.md
 work can be measured, and no longer.
 """
 
+from codling.committee.draw_prompts import DrawPromptsConfig
+from codling.committee.round import AlignmentConfig
 from codling.data.conversations import ConversationsConfig
 from codling.data.long_questions import Category, QuestionsConfig, QuestionWords
 from codling.data.mixture import MixtureWeights
@@ -18,6 +20,7 @@ from codling.pretrain.long_context import LongContextConfig
 from codling.pretrain.prune import PruneConfig
 from codling.pretrain.text_stage import TextStageConfig
 from codling.recipes.recipe import Recipe
+from codling.recipes.rounds import laptop_round
 from codling.tokenizer.train import TokenizerConfig
 from codling.train.adamw import AdamWConfig
 from codling.train.adastar import AdaStarConfig
@@ -80,6 +83,7 @@ def quickstart() -> Recipe:
         device_long_context=long_context(60, 1e-3),
         server_sft=sft(2400, 4e-3),
         device_sft=sft(2400, 4e-3),
+        alignment=alignment(),
         device_palettize=PalettizeConfig(),
         device_recover=RecoverConfig(
             loop=loop(80, 1e-3, SHORT_BATCH_ROWS, warmup_steps=8),
@@ -91,6 +95,27 @@ def quickstart() -> Recipe:
             "One day, Tom and his dog went to the park.",
             "The sun was hot and Lily wanted to",
         ),
+    )
+
+
+def alignment() -> AlignmentConfig:
+    """One round a side, on prompts that fine-tuning has no answers to."""
+    one = laptop_round(
+        SFT_MIXTURE,
+        num_pair_prompts=256,
+        num_best_prompts=1_200,
+        num_rs_steps=300,
+        num_preference_steps=60,
+        num_online_iterations=30,
+        row_length_tokens=SHORT_ROW_TOKENS,
+    )
+    return AlignmentConfig(
+        prompts=DrawPromptsConfig(
+            num_train_by_skill={"tool_calls": 2_000, "story_answers": 1_000},
+            num_validation=200,
+        ),
+        server_rounds=(one,),
+        device_rounds=(one,),
     )
 
 
@@ -166,4 +191,5 @@ def sft(num_steps: int, peak_rate: float) -> SftConfig:
         loop=loop(num_steps, peak_rate, SHORT_BATCH_ROWS, warmup_steps=100, rule=SFT_RULE),
         sequence_length_tokens=SHORT_ROW_TOKENS,
         mixture=SFT_MIXTURE,
+        dropout=0.0,  # every conversation is seen once or twice: there is nothing to overfit
     )

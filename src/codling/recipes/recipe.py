@@ -1,9 +1,9 @@
 """A recipe: every stage's configuration in one frozen value, and the graph that the stages form.
 
 conversations -> tokenizer -> tokens
-server:  core -> continued -> long_context -> sft -> bundle
+server:  core -> continued -> long_context -> sft -> rounds of the committee -> bundle
 device:  parent core -> prune -> distill (teacher: server core) -> continued -> long_context -> sft
-         -> palettize -> recover -> bundle
+         -> rounds of the committee (teachers: the server's) -> palettize -> recover -> bundle
 control: the device's shape from random weights on the tokens of `distill`, then continued like it
 both:    measure -> report
 """
@@ -11,6 +11,7 @@ both:    measure -> report
 from dataclasses import replace
 
 from codling.artifact.stage import Stage
+from codling.committee.round import AlignmentConfig, alignment_stages, finished_stage
 from codling.config import config, to_dict
 from codling.data.conversations import ConversationsConfig, run_conversations
 from codling.data.long_questions import QuestionsConfig
@@ -22,6 +23,7 @@ from codling.model.config import ModelConfig
 from codling.ondevice.package import BundleConfig, run_device_bundle, run_server_bundle
 from codling.ondevice.palettize import PalettizeConfig, run_palettize
 from codling.ondevice.recover import RecoverConfig, run_recover
+from codling.posttrain.rejection_sampling import BEST_ANSWERS
 from codling.posttrain.sft import SftConfig, run_sft
 from codling.pretrain.continued import run_continued
 from codling.pretrain.core import CoreConfig, run_core
@@ -58,6 +60,8 @@ class Recipe:
     device_long_context: LongContextConfig
     server_sft: SftConfig
     device_sft: SftConfig
+    alignment: AlignmentConfig
+    """The rounds of the committee, on either side."""
     device_palettize: PalettizeConfig
     device_recover: RecoverConfig
     story_beginnings: tuple[str, ...]
@@ -68,9 +72,19 @@ class Recipe:
         if taken := sorted(known & set(self.questions)):
             raise ValueError(f"'{taken[0]}' names questions and something else too; give each its own name")
         known |= set(self.questions)
+        if BEST_ANSWERS in known:
+            raise ValueError(
+                f"'{BEST_ANSWERS}' is what rounds call the best answers; give the kind or skill another name"
+            )
         for mixture in self._mixtures():
             if unknown := sorted(set(mixture.share_by_kind) - known):
                 raise ValueError(f"a mixture names '{unknown[0]}'; the recipe has {', '.join(sorted(known))}")
+        # What the stages of the rounds refuse is refused here, where it is still known to be the recipe's fault.
+        alignment_stages(self.alignment, self.conversations)
+        known.add(BEST_ANSWERS)
+        for mixture in self._round_mixtures():
+            if unknown := sorted(set(mixture.share_by_kind) - known):
+                raise ValueError(f"a round's mixture names '{unknown[0]}'; there are {', '.join(sorted(known))}")
 
     def _mixtures(self) -> tuple[MixtureWeights, ...]:
         text = (self.server_core, self.device_parent_core, self.device_prune.text, self.device_distill.text)
@@ -83,6 +97,10 @@ class Recipe:
         tuned = (self.server_sft, self.device_sft, self.device_recover)
         return tuple(stage.mixture for stage in (*text, *more, *tuned))
 
+    def _round_mixtures(self) -> tuple[MixtureWeights, ...]:
+        rounds = (*self.alignment.server_rounds, *self.alignment.device_rounds)
+        return tuple(one.rejection_sampling.mixture for one in rounds)
+
     @property
     def device_model(self) -> ModelConfig:
         """The device's shape: its parent's with fewer FFN units."""
@@ -94,6 +112,7 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
     texts = {split: load_corpus(recipe.corpus, split) for split in ("train", "heldout")}
     corpus_sha256 = fingerprint({f"{split}/{kind}": docs for split in texts for kind, docs in texts[split].items()})
     tokens = {"tokens": "tokens"}
+    finished = {side: finished_stage(recipe.alignment, side) for side in ("server", "device")}
     graph = (
         Stage("conversations", "conversations", 2, recipe.conversations, {}, run_conversations),
         Stage(
@@ -159,12 +178,13 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
         *_second_half(
             "device", recipe.device_continued, recipe.device_long_context, recipe.device_sft, "device_distill"
         ),
+        *alignment_stages(recipe.alignment, recipe.conversations),
         Stage(
             "device_palettize",
             "palettized_model",
             1,
             recipe.device_palettize,
-            {"model": "device_sft"},
+            {"model": finished["device"]},
             run_palettize,
         ),
         Stage(
@@ -172,11 +192,16 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
             "adapter",
             2,
             recipe.device_recover,
-            tokens | {"model": "device_palettize", "teacher": "device_sft"},
+            tokens | {"model": "device_palettize", "teacher": finished["device"]},
             run_recover,
         ),
         Stage(
-            "server", "bundle", 1, BundleConfig(), {"model": "server_sft", "tokenizer": "tokenizer"}, run_server_bundle
+            "server",
+            "bundle",
+            1,
+            BundleConfig(),
+            {"model": finished["server"], "tokenizer": "tokenizer"},
+            run_server_bundle,
         ),
         Stage(
             "device",
@@ -189,17 +214,25 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
         Stage(
             "measure",
             "measurements",
-            1,
+            2,
             MeasureConfig(
                 conversations=recipe.conversations,
                 story_beginnings=recipe.story_beginnings,
                 sequence_length_tokens=recipe.server_sft.sequence_length_tokens,
             ),
-            tokens | {"server": "server", "device": "device", "conversations": "conversations"},
+            tokens
+            | {"server": "server", "device": "device", "conversations": "conversations"}
+            | {name: name for name in _compared(recipe.alignment)},
             run_measure,
         ),
     )
     return (*graph, _report(recipe, graph))
+
+
+def _compared(alignment: AlignmentConfig) -> tuple[str, ...]:
+    """Dense models to measure beside the bundles: what alignment began with, and what came of it before compression."""
+    server = ("server_sft",) if alignment.server_rounds else ()
+    return (*server, *(("device_sft", "device_aligned") if alignment.device_rounds else ()))
 
 
 def _report(recipe: Recipe, graph: tuple[Stage, ...]) -> Stage:

@@ -3,8 +3,13 @@
 from dataclasses import replace
 from typing import TypeVar
 
+from codling.committee.draw_prompts import DrawPromptsConfig
+from codling.committee.round import AlignmentConfig, RoundConfig
+from codling.data.mixture import MixtureWeights
 from codling.model.config import ModelConfig
 from codling.ondevice.recover import RecoverConfig
+from codling.posttrain.rejection_sampling import RejectionSamplingConfig
+from codling.posttrain.rollout import RolloutConfig
 from codling.posttrain.sft import SftConfig
 from codling.pretrain.long_context import LongContextConfig
 from codling.pretrain.text_stage import TextStageConfig
@@ -13,9 +18,9 @@ from codling.recipes.recipe import Recipe
 from codling.tokenizer.train import TokenizerConfig
 from codling.train.loop import LoopConfig
 
-NUM_STEPS = 6
+NUM_STEPS, NUM_SFT_STEPS = 6, 60
 
-S = TypeVar("S", TextStageConfig, SftConfig, RecoverConfig)
+S = TypeVar("S", TextStageConfig, SftConfig, RecoverConfig, RejectionSamplingConfig)
 
 
 def tiny() -> Recipe:
@@ -35,6 +40,9 @@ def tiny() -> Recipe:
     def short(loop: LoopConfig) -> LoopConfig:
         return replace(loop, num_steps=NUM_STEPS, batch_size_rows=2, save_every_steps=2, log_every_steps=1)
 
+    def of_pairs(loop: LoopConfig) -> LoopConfig:
+        return replace(short(loop), batch_size_rows=8)
+
     def text(stage: S) -> S:
         return replace(stage, loop=short(stage.loop), heldout_rows_per_kind=8)
 
@@ -45,15 +53,54 @@ def tiny() -> Recipe:
         )
         return replace(stage, text=text(stage.text), retrieval=retrieval)
 
+    def tuned(stage: SftConfig) -> SftConfig:
+        """Long enough that some answers end, and meet one constraint more than others: or no pair had a better one."""
+        mixture = MixtureWeights(
+            share_by_kind={"tool_calls": 0.1, "intents": 0.1, "story_answers": 0.1, "formats": 0.7}
+        )
+        loop = replace(stage.loop, num_steps=NUM_SFT_STEPS, batch_size_rows=2, save_every_steps=20, log_every_steps=10)
+        return replace(stage, loop=loop, mixture=mixture, heldout_rows_per_kind=8)
+
+    def short_round(one: RoundConfig) -> RoundConfig:
+        asked = RolloutConfig(num_answers=4, max_answer_tokens=32, batch_size_prompts=8)
+        dpo, ipo, mdloo = one.dpo, one.ipo, one.mdloo
+        assert dpo is not None
+        assert ipo is not None
+        assert mdloo is not None
+        online = replace(
+            mdloo.training,
+            num_iterations=2,
+            num_prompts=4,
+            rollout=asked,
+            batch_size_prompts=2,
+            num_epochs=2,
+            save_every_iterations=1,
+        )
+        return replace(
+            one,
+            pairs=replace(one.pairs, num_prompts=8, rollout=asked),
+            rewards=replace(
+                one.rewards, training=replace(one.rewards.training, loop=of_pairs(one.rewards.training.loop))
+            ),
+            best_answers=replace(one.best_answers, num_prompts=8, rollout=asked, min_check_score=0.0),
+            rejection_sampling=text(one.rejection_sampling),
+            dpo=replace(dpo, loop=of_pairs(dpo.loop)),
+            ipo=replace(ipo, loop=of_pairs(ipo.loop)),
+            mdloo=replace(mdloo, training=online),
+            max_answer_tokens=32,
+        )
+
+    conversations = replace(
+        recipe.conversations,
+        num_train_by_skill=dict.fromkeys([*recipe.conversations.num_train_by_skill, "formats"], 100),
+        num_heldout=10,
+    )
+    one = recipe.alignment.server_rounds[0]
     return replace(
         recipe,
         name="tiny",
         tokenizer=TokenizerConfig(vocab_size=shape.vocab_size),
-        conversations=replace(
-            recipe.conversations,
-            num_train_by_skill=dict.fromkeys(recipe.conversations.num_train_by_skill, 100),
-            num_heldout=10,
-        ),
+        conversations=conversations,
         questions={kind: replace(part, num_documents=40) for kind, part in recipe.questions.items()},
         server_model=shape,
         device_parent_model=replace(shape, ffn_dim=48),
@@ -65,7 +112,12 @@ def tiny() -> Recipe:
         device_continued=text(recipe.device_continued),
         server_long_context=longer(recipe.server_long_context),
         device_long_context=longer(recipe.device_long_context),
-        server_sft=text(recipe.server_sft),
-        device_sft=text(recipe.device_sft),
+        server_sft=tuned(recipe.server_sft),
+        device_sft=tuned(recipe.device_sft),
+        alignment=AlignmentConfig(
+            prompts=DrawPromptsConfig(num_train_by_skill={"formats": 40}, num_validation=10),
+            server_rounds=(short_round(one), short_round(one)),
+            device_rounds=(short_round(one),),
+        ),
         device_recover=replace(text(recipe.device_recover), rank=4),
     )

@@ -2,10 +2,13 @@
 
 from typing import NamedTuple
 
+from codling.report.rounds import SIDES
+from codling.report.rounds_box import rounds_name, with_rounds_as_one
 from codling.report.stage_table import StageRow
 from codling.report.titles import Lane
 
-ROWS: tuple[tuple[str | None, str | None], ...] = (
+ROUNDS_ROW = tuple(rounds_name(side) for side in SIDES)
+ROWS: tuple[tuple[str | None, ...], ...] = (
     ("server_core", "device_parent_core"),
     (None, "device_prune"),
     (None, "device_distill"),
@@ -14,12 +17,15 @@ ROWS: tuple[tuple[str | None, str | None], ...] = (
     ("server_continued", "device_continued"),
     ("server_long_context", "device_long_context"),
     ("server_sft", "device_sft"),
+    ROUNDS_ROW,
     (None, "device_palettize"),
     (None, "device_recover"),
     ("server", "device"),
 )
-"""Server and device, side by side where they do the same."""
+"""Server and device, side by side where they do the same. A side without rounds of alignment has no box for them."""
 FIRST_ROW, LAST_ROW = ("conversations", "tokenizer", "tokens"), "measure"
+NOT_DRAWN = ("task_prompts",)
+"""Data of the rounds, whose own stages are not drawn one by one either."""
 CONTROLS = ("device_from_scratch", "device_from_scratch_continued")
 
 MARGIN, GAP, BOX_WIDTH, BOX_HEIGHT, ROW_HEIGHT = 8, 40, 216, 50, 74
@@ -30,7 +36,6 @@ SIDE_ROOM = 28
 LANE_ROOM = 26
 """Above the lanes, for their names."""
 WIDTH = 2 * MARGIN + 2 * BOX_WIDTH + GAP + SIDE_ROOM
-HEIGHT = MARGIN + LANE_ROOM + (len(ROWS) + 2) * ROW_HEIGHT - (ROW_HEIGHT - BOX_HEIGHT) + MARGIN
 
 
 class Box(NamedTuple):
@@ -70,8 +75,11 @@ class Diagram(NamedTuple):
 
 
 def build_diagram(rows: dict[str, StageRow]) -> Diagram:
-    """Lay out every stage that the recipe has; the page itself, the last stage, is not in its own picture."""
-    boxes = {box.row.name: box for box in _boxes(rows)}
+    """Lay out every stage that the recipe has, all rounds of a side as one.
+
+    The page itself, the last stage, is not in its own picture.
+    """
+    boxes = {box.row.name: box for box in _boxes(with_rounds_as_one(rows))}
     arrows = [
         _arrow(boxes[source], box, role)
         for box in boxes.values()
@@ -82,7 +90,8 @@ def build_diagram(rows: dict[str, StageRow]) -> Diagram:
     lanes = tuple(
         LaneName(MARGIN + column * (BOX_WIDTH + GAP), _row_y(1) - 8, side) for column, side in enumerate(sides)
     )
-    return Diagram(WIDTH, HEIGHT, lanes, tuple(boxes.values()), tuple(arrows))
+    height = round(boxes[LAST_ROW].y) + BOX_HEIGHT + MARGIN
+    return Diagram(WIDTH, height, lanes, tuple(boxes.values()), tuple(arrows))
 
 
 def _boxes(rows: dict[str, StageRow]) -> list[Box]:
@@ -92,13 +101,15 @@ def _boxes(rows: dict[str, StageRow]) -> list[Box]:
         Box(MARGIN + place * (third + GAP / 2), MARGIN, third, rows[name], False)
         for place, name in enumerate(FIRST_ROW)
     ]
-    for number, pair in enumerate(ROWS, start=1):
+    # Not every recipe has rounds; all the other stages it must have.
+    drawn = [pair for pair in ROWS if pair != ROUNDS_ROW or rows.keys() & set(pair)]
+    for number, pair in enumerate(drawn, start=1):
         for column, name in enumerate(pair):
-            if name is not None:
+            if name is not None and (name in rows or name not in ROUNDS_ROW):
                 indent = CONTROL_INDENT if name in CONTROLS else 0
                 x = MARGIN + column * (BOX_WIDTH + GAP) + indent
                 boxes.append(Box(x, _row_y(number), BOX_WIDTH - indent, rows[name], name in CONTROLS))
-    boxes.append(Box(MARGIN, _row_y(len(ROWS) + 1), lanes_width, rows[LAST_ROW], False))
+    boxes.append(Box(MARGIN, _row_y(len(drawn) + 1), lanes_width, rows[LAST_ROW], False))
     return boxes
 
 
@@ -107,18 +118,21 @@ def _row_y(number: int) -> int:
 
 
 def _is_drawn(source: str, box: Box) -> bool:
-    """Every training stage reads the tokens, every bundle holds the tokenizer: only the first arrows are drawn."""
+    """Every training stage reads the tokens, every bundle holds the tokenizer: only the first arrows are drawn.
+
+    Of what is measured only the bundles: the others are there to compare with.
+    """
     if source == "tokens":
         return box.row.name in ROWS[0]
     if source in FIRST_ROW:
         return box.row.name in FIRST_ROW and abs(FIRST_ROW.index(source) - FIRST_ROW.index(box.row.name)) == 1
-    return True
+    return box.row.name != LAST_ROW or source in ROWS[-1]
 
 
 def _arrow(source: Box, target: Box, role: str) -> Arrow:
     if source.y == target.y:
         middle = source.y + BOX_HEIGHT / 2
-        return Arrow(f"M{source.x + source.width:g} {middle:g}H{target.x:g}", False)
+        return Arrow(f"M{source.x + source.width:g} {middle:g}H{target.x:g}", role == "teacher")
     if role == "teacher":
         return Arrow(_around(source, target), True)
     top, bottom = source.y + BOX_HEIGHT, target.y

@@ -4,14 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from codling.artifact.stage import Inputs
-from codling.report.formats import Verdict, bits, count, loss, percent, signed, size, verdict
+from codling.report.formats import Verdict, bits, count, loss, percent, points, signed, size, verdict
+from codling.report.paired_scores import Comparison
 from codling.report.retrieval import MAPPED, found
+from codling.report.rounds import SIDES
 from codling.report.skill_scores import MODELS, Score, SkillReport
 from codling.report.stage_table import num_tokens
 from codling.report.start import start_parts
 from codling.report.titles import full_title
 
-SIDES = ("server", "device")
 TUNING_STAGES = ("continued", "sft")
 STANDINGS: dict[str, Verdict] = {"above": "better", "below": "worse", "even": "same"}
 
@@ -27,7 +28,7 @@ class Finding(NamedTuple):
     """The section of the page that shows it."""
 
 
-def findings(inputs: Inputs, skills: Sequence[SkillReport]) -> list[Finding]:
+def findings(inputs: Inputs, skills: Sequence[SkillReport], compared: Sequence[Comparison] = ()) -> list[Finding]:
     """All findings, in the order of the recipe."""
     metrics = {name: artifact.manifest.metrics for name, artifact in inputs.items()}
     return [
@@ -36,6 +37,7 @@ def findings(inputs: Inputs, skills: Sequence[SkillReport]) -> list[Finding]:
         *(_text_and_skills(f"{side}_{stage}", metrics) for stage in TUNING_STAGES for side in SIDES),
         *_long_context(inputs),
         *_retrieval(inputs),
+        *_alignment(compared),
         _recovery(metrics["device_recover"]),
         *_skills(skills),
         _pair(metrics),
@@ -131,6 +133,24 @@ def _retrieval(inputs: Inputs) -> Iterator[Finding]:
                 evidence += f"; within: {percent(part.within[0].share)} → {percent(part.within[1].share)}"
             evidence += f" (by chance {percent(part.chance)})."
             yield Finding(outcome, f"{claims[outcome]} ({side})", evidence, "context")
+
+
+def _alignment(compared: Sequence[Comparison]) -> Iterator[Finding]:
+    """A side's rounds: the first comparison is that of its models before compression, if there is one."""
+    for side in SIDES:
+        of_side = [comparison for comparison in compared if comparison.side == side]
+        if not of_side:
+            continue
+        score, *shipped = (comparison.overall for comparison in of_side)
+        claims = {"better": "beats", "same": "is level with", "worse": "loses to"}
+        claim = f"The aligned {side} {claims[score.verdict]} its fine-tuned self"
+        evidence = (
+            f"Exact on {score.num_examples} held-out requests: {percent(score.before)} → {percent(score.after)} "
+            f"({points(score.difference)} points, 95% interval {points(score.interval.low)} to "
+            f"{points(score.interval.high)})"
+        )
+        evidence += "".join(f"; as shipped {percent(other.after)} ({points(other.difference)})" for other in shipped)
+        yield Finding(score.verdict, claim, f"{evidence}.", "aligned")
 
 
 def context_before_lengthening(inputs: Inputs, side: str) -> int:

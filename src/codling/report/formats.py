@@ -36,6 +36,17 @@ def percent(share: Number) -> str:
     return "0%" if share == 0 else "100%" if share == 1 else f"{100 * share:.1f}%".replace("-", MINUS)
 
 
+def reward(value: Number) -> str:
+    """What an answer earned, or a mean of it."""
+    return f"{value:.3f}".replace("-", MINUS)
+
+
+def points(difference: Number) -> str:
+    """A difference of two shares, in percentage points with its sign."""
+    text = f"{100 * difference:+.1f}".replace("-", MINUS)
+    return text if text.strip("+0." + MINUS) else "±0.0"
+
+
 def count(number: Number) -> str:
     """Parameters or tokens: three digits and a unit."""
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):

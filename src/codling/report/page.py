@@ -15,12 +15,16 @@ from codling.artifact.stage import Inputs
 from codling.artifact.workspace import Workspace
 from codling.config import config
 from codling.evaluate.measure import MEASUREMENTS_FILE
+from codling.posttrain.levels import Level
 from codling.report import figures, formats
+from codling.report.alignment import alignment
 from codling.report.diagram import BOX_HEIGHT, build_diagram
-from codling.report.findings import SIDES, context_before_lengthening, findings
+from codling.report.findings import context_before_lengthening, findings
+from codling.report.paired_scores import comparisons
 from codling.report.provenance import provenance
 from codling.report.retrieval import found, retrieval_figure
-from codling.report.skill_scores import MODELS, skill_reports
+from codling.report.rounds import SIDES
+from codling.report.skill_scores import MODELS, skill_reports, skill_title
 from codling.report.stage_table import stage_rows
 from codling.report.start import start_parts
 from codling.report.summary import headline, size_rows, tiles, total_tokens, total_wall_time_s
@@ -52,6 +56,9 @@ def build_page(config: ReportConfig, inputs: Inputs) -> str:
     rows = stage_rows(inputs)
     skills = skill_reports(measured, inputs)
     recovery = inputs["device_recover"].manifest.metrics
+    sides = alignment(inputs)
+    aligned_sides = [part.side for part in sides if part.num_rounds]
+    compared = comparisons(measured, aligned_sides)
     old_lengths = {side: context_before_lengthening(inputs, side) for side in SIDES}
     return _environment().get_template(TEMPLATE).render(
         recipe_name=config.recipe_name,
@@ -60,7 +67,7 @@ def build_page(config: ReportConfig, inputs: Inputs) -> str:
         tiles=tiles(inputs, skills),
         diagram=build_diagram(rows),
         box_height=BOX_HEIGHT,
-        findings=findings(inputs, skills),
+        findings=findings(inputs, skills, compared),
         rows=rows,
         total_wall_time_s=total_wall_time_s(inputs),
         total_tokens=total_tokens(inputs),
@@ -75,6 +82,10 @@ def build_page(config: ReportConfig, inputs: Inputs) -> str:
         position_figures={side: figures.positions_figure(inputs, side, old_lengths[side]) for side in SIDES},
         retrieval_figures={side: retrieval_figure(inputs, side, old_lengths[side]) for side in SIDES},
         found={side: found(inputs, side, old_lengths[side]) for side in SIDES},
+        alignment=sides,
+        aligned_sides=aligned_sides,
+        compared=compared,
+        levels=[level.value for level in Level],
         recovery=recovery,
         compression_figure=figures.compression_figure(recovery["heldout"], recovery["share_won_back"]),
         sizes=size_rows(inputs),
@@ -99,11 +110,14 @@ def _environment() -> Environment:
         "signed": formats.signed,
         "verdict": formats.verdict,
         "percent": formats.percent,
+        "points": formats.points,
+        "reward": formats.reward,
         "count": formats.count,
         "size": formats.size,
         "duration": formats.duration,
         "bits": formats.bits,
         "visible": formats.visible,
         "mean_loss": figures.mean_loss,
+        "skill_title": skill_title,
     }
     return environment

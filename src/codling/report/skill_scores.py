@@ -14,13 +14,23 @@ Z_95 = 1.959964
 EXAMPLES_SHOWN = 3
 """Right ones and wrong ones of each skill."""
 
-MODELS = {"server": "Server", "device": "Device", "device_without_adapter": "Device without adapter"}
+MODELS = {
+    "server": "Server",
+    "server_sft": "Server, fine-tuned only",
+    "device": "Device",
+    "device_without_adapter": "Device without adapter",
+    "device_aligned": "Device, not compressed",
+    "device_sft": "Device, fine-tuned only",
+}
+"""Server and device are the finished bundles, and always there; not every build has measured all the others."""
 
 TITLES = {
     "tool_calls": "Calendar and reminder calls",
     "intents": "Intents of real requests",
     "story_answers": "Short answers from a story",
     "proofread": "Proofreading",
+    "arithmetic": "Arithmetic in worked steps",
+    "formats": "Short texts in a given form",
 }
 EXACT_MEANS = {
     "tool_calls": "Exact: one call with the same tool and the same arguments, character by character. Where no tool is"
@@ -29,6 +39,9 @@ EXACT_MEANS = {
     " must be answered “other”.",
     "story_answers": "Exact: the same words. Names, places and things of the made-up stories never occur in the"
     " training questions; “real” ones are about openings of real stories.",
+    "arithmetic": "Exact: the last number of the answer is the result, whatever the steps before it.",
+    "formats": "Exact: the text meets every demand of the request, and has the words that a sentence needs. Any such"
+    " text is right.",
 }
 
 
@@ -72,6 +85,8 @@ class SkillReport(NamedTuple):
     exact_means: str
     scores: tuple[Score, ...]
     best_baseline: Score | None
+    models: tuple[str, ...]
+    """Those that were measured, in the order of `MODELS`."""
     by_category: dict[str, dict[str, Score]]
     """Category -> model -> score."""
     examples: tuple[ShownExample, ...]
@@ -97,12 +112,22 @@ def skill_reports(measured: Mapping[str, Any], inputs: Inputs) -> list[SkillRepo
     return [
         _skill_report(
             name,
-            {model: measured[model]["skills"][name] for model in MODELS},
+            {model: measured[model]["skills"][name] for model in MODELS if name in _skills_of(measured, model)},
             baselines[name]["baselines"],
             read_examples(conversations.path / "heldout" / f"{name}.jsonl"),
         )
         for name in measured["device"]["skills"]
     ]
+
+
+def skill_title(name: str) -> str:
+    """What the page calls a skill."""
+    return TITLES.get(name, name.replace("_", " ").capitalize())
+
+
+def _skills_of(measured: Mapping[str, Any], model: str) -> Mapping[str, Any]:
+    skills: Mapping[str, Any] = measured.get(model, {}).get("skills", {})
+    return skills
 
 
 def _skill_report(
@@ -121,10 +146,11 @@ def _skill_report(
     }
     return SkillReport(
         name=name,
-        title=TITLES.get(name, name.replace("_", " ").capitalize()),
+        title=skill_title(name),
         exact_means=EXACT_MEANS.get(name, ""),
         scores=(*models, *sorted(trivial, key=lambda score: -score.exact)),
         best_baseline=best,
+        models=tuple(figures),
         by_category=categories,
         examples=_shown(figures, examples),
     )

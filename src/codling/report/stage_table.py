@@ -45,10 +45,10 @@ class StageRow(NamedTuple):
 
     @property
     def aim(self) -> Change | None:
-        """The change that the stage is for: of the skills in fine-tuning, of text elsewhere."""
+        """The change that the stage is for: of the skills in fine-tuning and rejection sampling, of text elsewhere."""
         if not self.changes:
             return None
-        return self.changes[-1] if self.name.endswith("_sft") else self.changes[0]
+        return self.changes[-1] if self.name.endswith(("_sft", "_rs")) else self.changes[0]
 
 
 def stage_rows(inputs: Inputs) -> dict[str, StageRow]:

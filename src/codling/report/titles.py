@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from codling.report.rounds import round_stage
+
 Lane = Literal["server", "device", "both"]
 
 TITLES = {
@@ -14,11 +16,32 @@ TITLES = {
     "continued": "Continued pre-training",
     "long_context": "Context-lengthening",
     "sft": "Supervised fine-tuning",
+    "task_prompts": "Prompts of the rounds",
+    "aligned": "Aligned model",
     "palettize": "Palettization",
     "recover": "Recovery adapter",
     "server": "Server bundle",
     "device": "Device bundle",
 }
+
+ROUND_PARTS = {
+    "rewards": "reward model",
+    "best": "best answers",
+    "rs": "rejection sampling",
+    "dpo": "DPO",
+    "ipo": "IPO",
+    "mdloo": "MDLOO",
+}
+"""Of a round of alignment, where the part's own name is not yet what the page calls it."""
+
+METHODS = {
+    "sft": "SFT",
+    "rs": "RS",
+    "dpo": "DPO",
+    "ipo": "IPO",
+    "mdloo": "MDLOO",
+}
+"""How a model of the committee was trained, as short as a family tree needs it."""
 
 PRUNING_METHODS = {
     "soft_topk": "a learned Soft-Top-K mask",
@@ -38,6 +61,8 @@ def lane(stage: str) -> Lane:
 
 def title(stage: str) -> str:
     """A stage's name in words, without its model."""
+    if (part := round_stage(stage)) is not None:
+        return f"Round {part.round}: {ROUND_PARTS.get(part.part, part.part.replace('_', ' '))}"
     short = stage.removeprefix("server_").removeprefix("device_")
     return TITLES.get(short, short.replace("_", " ").capitalize())
 

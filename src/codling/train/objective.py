@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from codling.data.loader import Batch
+from codling.model.dropout import Dropout
 from codling.model.embedding import copies
 from codling.model.execution import PLAIN, Execution
 from codling.model.partition import TOKEN_AXES
@@ -28,9 +29,11 @@ Z_LOSS = 1e-6
 """AXLearn's weight of the squared normalizer."""
 
 
-def next_token(model: Transformer, batch: Batch, execution: Execution = PLAIN) -> LossSums:
+def next_token(
+    model: Transformer, batch: Batch, execution: Execution = PLAIN, dropout: Dropout | None = None
+) -> LossSums:
     """Cross-entropy of the next token, with z-loss."""
-    hidden = last_hidden(model, batch, execution)
+    hidden = last_hidden(model, batch, execution, dropout)
     loss = partial(cross_entropy, z_loss=Z_LOSS)
     return _over_rows(loss, hidden, model.embedding, LabelTargets(jnp.asarray(batch.targets)), None, batch, execution)
 
@@ -67,10 +70,13 @@ def _with_teacher(
     return _over_rows(loss, hidden, model.embedding, targets, teacher.embedding, batch, execution)
 
 
-def last_hidden(model: Transformer, batch: Batch, execution: Execution = PLAIN) -> Float[Array, "B T D"]:
+def last_hidden(
+    model: Transformer, batch: Batch, execution: Execution = PLAIN, dropout: Dropout | None = None
+) -> Float[Array, "B T D"]:
     """The model's output for every token of a batch of packed rows."""
     tokens, positions, segment_ids = (jnp.asarray(x) for x in (batch.tokens, batch.positions, batch.segment_ids))
-    return model(tokens, positions, segment_ids, rope_theta=model.config.rope_theta, execution=execution)
+    theta = model.config.rope_theta
+    return model(tokens, positions, segment_ids, rope_theta=theta, execution=execution, dropout=dropout)
 
 
 def _over_rows(
