@@ -364,6 +364,19 @@ def bench_train(as_json: AsJson = False) -> None:
         show_figures(figures, _console())
 
 
+@bench_app.command("rl")
+def bench_rl(as_json: AsJson = False) -> None:
+    """Throughput of online training, next to TRL's RLOO trainer (needs the extra `compare`)."""
+    from codling.bench.rl import run_rl_bench
+    from codling.show import show_figures, show_json
+
+    figures = run_rl_bench(say=lambda line: print(line, file=sys.stderr))
+    if as_json:
+        show_json({"figures": [figure._asdict() for figure in figures]})
+    else:
+        show_figures(figures, _console())
+
+
 def _open_session(
     bundle: Path,
     adapter: str | None,

@@ -1,4 +1,4 @@
-"""Prompts are new: no demonstration's, no held-out request's, none twice; and one's own are checked against each other."""
+"""Prompts are new: no demonstration, no held-out request, none twice; one's own are checked against each other."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,9 +24,14 @@ from codling.errors import UserError
 from codling.rewards.check import score
 from codling.skills.arithmetic import Arithmetic
 from codling.skills.formats import Formats
+from codling.skills.intents import ASSISTANT_INTENTS
 from tests.committee.made_committee import ask, leave
 
-CONVERSATIONS = ConversationsConfig(num_train_by_skill={"arithmetic": 150, "formats": 150}, num_heldout=60)
+CONVERSATIONS = ConversationsConfig(
+    num_train_by_skill={"arithmetic": 150, "formats": 150, "intents": 150},
+    num_heldout=60,
+    intents=ASSISTANT_INTENTS[:2],
+)
 CONFIG = PromptsStageConfig(
     conversations=CONVERSATIONS,
     prompts=DrawPromptsConfig(num_train_by_skill={"arithmetic": 40, "formats": 30}, num_validation=20),
@@ -110,8 +115,8 @@ def test_a_prompt_knows_how_its_answer_is_checked_and_not_the_answer() -> None:
 
 
 def test_a_skill_that_has_too_few_is_named(conversations: Artifact, tmp_path: Path) -> None:
-    few = with_prompts(num_train_by_skill={"arithmetic": 2_000_000})
-    with pytest.raises(UserError, match=r"the skill 'arithmetic' has \d+ prompts .* lower num_train_by_skill"):
+    few = with_prompts(num_train_by_skill={"intents": 1_000})
+    with pytest.raises(UserError, match=r"the skill 'intents' has \d+ prompts .*, 1020 are wanted; lower num_train"):
         Drawn(few, conversations, tmp_path)
     assert not list(tmp_path.iterdir())
 

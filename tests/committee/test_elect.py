@@ -29,6 +29,7 @@ from codling.committee.task_prompts import write_task_prompts
 from codling.errors import UserError
 from codling.evaluate.answers import greedy_answers
 from codling.posttrain.reward_files import save_reward_model
+from codling.tokenizer.encode import MODEL_FILE
 from tests.committee.made_committee import ask, judge, leave, leave_committee, leave_model, opinionated, stand
 from tests.conftest import Pair
 
@@ -119,9 +120,7 @@ class Elected:
         self.inputs: dict[str, Artifact] = {
             "committee": self.before,
             "prompts": leave(store, "prompts", lambda path: write_task_prompts(path / VALIDATION_FILE, PROMPTS)),
-            "tokenizer": leave(
-                store, "tokenizer", lambda path: _write_bytes(path / "tokenizer.model", pair.tokenizer.model)
-            ),
+            "tokenizer": leave(store, "tokenizer", lambda path: _write_bytes(path / MODEL_FILE, pair.tokenizer.model)),
             "reward_model": leave(
                 store,
                 "rewards",

@@ -4,16 +4,30 @@ import json
 
 import pytest
 
-from codling.evaluate.measure import MEASUREMENTS_FILE
+from codling.evaluate.measure import DENSE_MODELS, MEASUREMENTS_FILE
+from codling.recipes.tiny import tiny
 from tests.conftest import TinyBuild
+
+BUNDLES = {"server", "device", "device_without_adapter"}
 
 
 def test_every_model_is_measured_on_every_skill(tiny_build: TinyBuild) -> None:
     detail = json.loads((tiny_build.artifacts["measure"].path / MEASUREMENTS_FILE).read_text())
-    assert set(detail) == {"server", "device", "device_without_adapter"}
+    assert set(detail) == BUNDLES | set(DENSE_MODELS)
     for figures in detail.values():
-        assert set(figures["skills"]) == {"tool_calls", "intents", "story_answers"}
+        assert set(figures["skills"]) == set(tiny().conversations.num_train_by_skill)
         for skill in figures["skills"].values():
             assert skill["num_examples"] == len(skill["answers"]) == 10
             assert skill["exact"] == pytest.approx(sum(answer["exact"] for answer in skill["answers"]) / 10)
             assert sum(part["num_examples"] for part in skill["by_category"].values()) == 10
+
+
+def test_dense_models_are_measured_on_the_skills_alone(tiny_build: TinyBuild) -> None:
+    measured = tiny_build.artifacts["measure"]
+    detail = json.loads((measured.path / MEASUREMENTS_FILE).read_text())
+    for name, figures in detail.items():
+        metrics = measured.manifest.metrics[name]
+        assert ("heldout" in metrics) == ("heldout" in figures) == ("stories" in figures) == (name in BUNDLES)
+        assert metrics["skills_exact"] == {skill: found["exact"] for skill, found in figures["skills"].items()}
+    for name in DENSE_MODELS:
+        assert detail[name]["identity"] == tiny_build.artifacts[name].manifest.id

@@ -12,7 +12,7 @@ import pytest
 
 from codling.model.execution import PLAIN, ComputeConfig, Execution
 from codling.model.transformer import Transformer
-from codling.posttrain.group_rows import ROW_STEP_TOKENS, GroupRows, group_log_probs, group_rows, place_groups
+from codling.posttrain.group_rows import SHORTEST_ROW_TOKENS, GroupRows, group_log_probs, group_rows, place_groups
 from codling.train.loss import LossSums
 from codling.train.sharding import MeshConfig, build_mesh, place
 from codling.train.state import TrainState
@@ -64,14 +64,14 @@ def test_a_row_is_a_prompt_and_its_answers_and_each_place_predicts_its_target() 
     assert rows.positions[0, :7].tolist() == [0, 1, 2, 3, 3, 4, 0]
     assert rows.places[:, :4].tolist() == [[2, 3, 0, 0], [2, 4, 5, 0]]
     assert [row[mask].tolist() for row, mask in zip(rows.targets, rows.mask, strict=True)] == [[1, 2], [3, 4, 9]]
-    assert rows.tokens.shape == (1, ROW_STEP_TOKENS)
+    assert rows.tokens.shape == (1, SHORTEST_ROW_TOKENS)
     assert rows.lengths_tokens.tolist() == [6]
 
 
 def test_rows_are_taken_with_their_answers_and_no_longer_than_they_need() -> None:
     long = [[[7] * 90, [8] * 90]]
     rows = group_rows([[1, 2], [3], [4]], [[[5], [6]], *long, [[9], [10, 11]]], 90)
-    assert rows.tokens.shape[1] == 2 * ROW_STEP_TOKENS
+    assert rows.tokens.shape[1] == 2 * SHORTEST_ROW_TOKENS
     taken = rows.take(np.asarray([2, 0]))
     expected = group_rows([[4], [1, 2]], [[[9], [10, 11]], [[5], [6]]], 90)
     for values, wanted in zip(taken, expected, strict=True):

@@ -43,6 +43,18 @@ def test_every_kind_and_skill_that_is_mixed_exists() -> None:
         stage.mixture.check_kinds(known)
 
 
+def test_a_round_asks_of_skills_that_fine_tuning_taught_and_fits_its_rows() -> None:
+    recipe = quickstart()
+    alignment = recipe.alignment
+    assert set(alignment.prompts.num_train_by_skill) <= set(recipe.server_sft.mixture.share_by_kind)
+    num_prompts = sum(alignment.prompts.num_train_by_skill.values())
+    assert (len(alignment.server_rounds), len(alignment.device_rounds)) == (1, 1)
+    for one in (*alignment.server_rounds, *alignment.device_rounds):
+        assert max(one.pairs.num_prompts, one.best_answers.num_prompts) <= num_prompts
+        assert one.rejection_sampling.sequence_length_tokens == recipe.server_sft.sequence_length_tokens
+        assert one.max_answer_tokens <= recipe.server_sft.sequence_length_tokens
+
+
 @pytest.mark.parametrize("make", [quickstart, mini])
 def test_questions_fit_the_rows_that_they_are_mixed_into(make: Callable[[], Recipe]) -> None:
     """Only lengthening may show a model questions longer than the context it was born with."""

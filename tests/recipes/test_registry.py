@@ -38,7 +38,9 @@ def test_an_assignment_changes_one_value_only() -> None:
         ("tiny", ["server_core.mixture.share_by_kind.stories=-1.0"], "share of 'stories'"),
         ("tiny", ["questions.short_questions.num_documents=0"], "num_documents is 0, it must be 1 or more"),
         ("tiny", ["server_core.answer_weight=0.0"], "answer_weight is 0.0, it must be positive"),
-        ("tiny", ["device_sft.mixture.share_by_kind.poems=1.0"], "a mixture names 'poems'; the recipe has guides"),
+        ("tiny", ["device_sft.mixture.share_by_kind.poems=1.0"], "a mixture names 'poems'; the recipe has formats"),
+        ("tiny", ["alignment.prompts.seed=0"], "prompts.seed is that of the conversations"),
+        ("tiny", ["alignment.prompts.num_train_by_skill.poems=9"], "'poems' is no skill of the conversations"),
     ],
 )
 def test_bad_recipes_are_named_in_one_line(name: str, assignments: list[str], message: str) -> None:

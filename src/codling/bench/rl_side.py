@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from codling.model.config import ModelConfig, named_size
-from codling.tokenizer.special_tokens import BOS, END, EOS, FIRST_LEARNED_ID, PAD
+from codling.tokenizer.special_tokens import BOS, END, EOS, FIRST_LEARNED_ID, PAD, UNK
 from codling.train.host import keep_freed_memory
 
 MODEL = named_size("quickstart_server")
@@ -163,7 +163,7 @@ def run_ours(model_path: Path, served: Served) -> None:
 def run_trl(model_path: Path, served: Served) -> None:
     """RLOO of TRL on PyTorch, as its users would have it on a CPU: no checkpointing of activations, fused AdamW."""
     import torch
-    from datasets import Dataset
+    from datasets import Dataset  # type: ignore[import-not-found]
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import WhitespaceSplit
@@ -174,17 +174,17 @@ def run_trl(model_path: Path, served: Served) -> None:
     model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
     model.generation_config.eos_token_id = [END.id, EOS.id]
     # A tokenizer of one word a token, as TRL takes prompts as text.
-    words = Tokenizer(WordLevel({f"t{token}": token for token in range(MODEL.vocab_size)}, unk_token="t0"))
+    special = {token.id: token.text for token in (UNK, BOS, EOS, PAD)}
+    vocabulary = {special.get(number, f"word{number}"): number for number in range(model.config.vocab_size)}
+    words = Tokenizer(WordLevel(vocabulary, unk_token=UNK.text))
     words.pre_tokenizer = WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=words,
-        bos_token=f"t{BOS.id}",
-        eos_token=f"t{EOS.id}",
-        pad_token=f"t{PAD.id}",
-        padding_side="left",
+        tokenizer_object=words, bos_token=BOS.text, eos_token=EOS.text, pad_token=PAD.text, padding_side="left"
     )
+    prompts = [" ".join(f"word{number}" for number in prompt) for prompt in draw_prompts()]
+    assert tokenizer(prompts)["input_ids"] == draw_prompts()
 
-    class Timed(RLOOTrainer):
+    class Timed(RLOOTrainer):  # type: ignore[misc]
         """Notes where the time goes, and is otherwise as it comes."""
 
         started_s, sampling_s, scoring_s, answer_tokens = 0.0, 0.0, 0.0, 0
@@ -202,7 +202,7 @@ def run_trl(model_path: Path, served: Served) -> None:
             self.scoring_s = time.perf_counter() - start_s - self.sampling_s
             return scored
 
-    class Clock(TrainerCallback):
+    class Clock(TrainerCallback):  # type: ignore[misc]
         """An iteration begins with its sampling, inside of its first update."""
 
         def on_step_begin(self, arguments: Any, state: Any, control: Any, **_: Any) -> None:
@@ -213,9 +213,7 @@ def run_trl(model_path: Path, served: Served) -> None:
             if state.global_step % NUM_UPDATES == 0:
                 updating_s = time.perf_counter() - trainer.started_s - trainer.sampling_s - trainer.scoring_s
                 try:
-                    served.send(
-                        Iteration(trainer.answer_tokens, trainer.sampling_s, trainer.scoring_s, updating_s)
-                    )
+                    served.send(Iteration(trainer.answer_tokens, trainer.sampling_s, trainer.scoring_s, updating_s))
                 except StopIteration:
                     control.should_training_stop = True
 
@@ -246,7 +244,6 @@ def run_trl(model_path: Path, served: Served) -> None:
         disable_tqdm=True,
         dataloader_pin_memory=False,
     )
-    prompts = [" ".join(f"t{token}" for token in prompt) for prompt in draw_prompts()]
     trainer = Timed(
         model=model,
         reward_funcs=lambda completion_ids, **_: [reward(answer) for answer in completion_ids],

@@ -6,6 +6,7 @@ The report picks by the reward model, per prompt and across members (arXiv 2407.
 round's reward: checks too, where prompts have them; and a prompt that nobody answered well enough teaches nothing.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -56,6 +57,8 @@ class BestAnswersConfig:
     def __post_init__(self) -> None:
         if self.num_prompts < 1 or not 0 <= self.min_check_score <= 1:
             raise ValueError("num_prompts must be >= 1, min_check_score within 0 and 1")
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(f"temperature is {self.temperature}; it must be at least 0, and finite")
 
 
 class Choice(NamedTuple):

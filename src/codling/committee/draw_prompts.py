@@ -141,7 +141,10 @@ def _ids(conversations: Path, split: Split) -> set[str]:
 
 def _without_copies(prompts: Sequence[TaskPrompt]) -> list[TaskPrompt]:
     """The first one of equal prompts."""
-    return list({prompt.id: prompt for prompt in reversed(prompts)}.values())[::-1]
+    found: dict[str, TaskPrompt] = {}
+    for prompt in prompts:
+        found.setdefault(prompt.id, prompt)
+    return list(found.values())
 
 
 def _refuse(prompts: Sequence[TaskPrompt], taken: Set[str], reason: str) -> None:

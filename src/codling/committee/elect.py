@@ -96,7 +96,7 @@ def run_found(config: FoundConfig, inputs: Inputs, out: Workspace, key: PRNGKeyA
 def run_election(config: ElectionConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray) -> dict[str, Any]:
     """Elect. Inputs: committee (before), prompts, reward_model, tokenizer; rs, dpo, ipo, mdloo: the round's new models.
 
-    Errors: `UserError` where no new model is among them.
+    Errors: `UserError` where no new model is among them, or one that started from none of them nor the committee.
     """
     before = load_committee(inputs["committee"].path)
     new = {method: inputs[method.value] for method in Method if method.value in inputs}

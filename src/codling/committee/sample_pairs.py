@@ -6,6 +6,7 @@ The report samples pairs from the committee; how a pair is chosen among a prompt
 different answers by two members where there are two, drawn by lot.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -45,6 +46,8 @@ class SamplePairsConfig:
     def __post_init__(self) -> None:
         if min(self.num_prompts, self.pairs_per_prompt) < 1:
             raise ValueError("num_prompts and pairs_per_prompt must be >= 1")
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(f"temperature is {self.temperature}; it must be at least 0, and finite")
 
 
 def run_sample_pairs(config: SamplePairsConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray) -> dict[str, Any]:
@@ -90,8 +93,9 @@ def run_sample_pairs(config: SamplePairsConfig, inputs: Inputs, out: Workspace, 
 def draw_pairs(
     prompt: TaskPrompt, answers: Sequence[SampledAnswer], count: int, random: np.random.Generator
 ) -> list[CandidatePair]:
-    """Pairs of different answers; no answer is in two of them, nor is one equal to it. Fewer than asked for where there
-    are no more.
+    """Pairs of different answers; no answer is in two of them, and of equal ones one alone is used.
+
+    Fewer than asked for where there are no more.
     """
     left = [answers[place] for place in random.permutation(len(answers)) if answers[place].message is not None]
     pairs: list[CandidatePair] = []

@@ -27,8 +27,8 @@ from codling.model.transformer import Transformer
 from codling.posttrain.answer_log_probs import TokenLogProbs, answer_log_probs
 from codling.train.sharding import local_rows, place_rows
 
-ROW_STEP_TOKENS = 128
-"""Rows are as long as a multiple of this: one compilation for each multiple that occurs."""
+SHORTEST_ROW_TOKENS = 128
+"""The shortest row; longer ones are twice as long, four times and so on: few lengths, as each is compiled by itself."""
 ANSWER_STEP_TOKENS = 8
 """The same of answers, for meshes that split tokens."""
 PADDING, PROMPT = 0, 1
@@ -58,7 +58,7 @@ class GroupRows(NamedTuple):
 
     def take(self, rows: Int[np.ndarray, " r"]) -> "GroupRows":
         """Some of the rows in an order of choice, no longer than the longest of them needs."""
-        length = _round_up(int(self.lengths_tokens[rows].max()), ROW_STEP_TOKENS)
+        length = _row_length(int(self.lengths_tokens[rows].max()))
         answers = answers_of(rows, len(self.places) // len(self.tokens))
         of_rows = (values[rows, :length] for values in self[:4])
         return GroupRows(*of_rows, *(values[answers] for values in self[4:]))
@@ -72,7 +72,7 @@ def group_rows(
     lengths = [
         len(prompt) + sum(len(answer) - 1 for answer in group) for prompt, group in zip(prompts, answers, strict=True)
     ]
-    of_rows = (len(prompts), _round_up(max(lengths), ROW_STEP_TOKENS))
+    of_rows = (len(prompts), _row_length(max(lengths)))
     of_answers = (len(prompts), num_answers, _round_up(max_answer_tokens, ANSWER_STEP_TOKENS))
     tokens, segment_ids, positions = (np.zeros(of_rows, np.int32) for _ in range(3))
     places, targets = (np.zeros(of_answers, np.int32) for _ in range(2))
@@ -120,6 +120,13 @@ def group_log_probs(
     return answer_log_probs(
         taken.reshape(*places.shape, -1), model.embedding, targets, mask, with_entropies=with_entropies
     )
+
+
+def _row_length(length: int) -> int:
+    row_length = SHORTEST_ROW_TOKENS
+    while row_length < length:
+        row_length *= 2
+    return row_length
 
 
 def _round_up(length: int, step: int) -> int:

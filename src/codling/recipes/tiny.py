@@ -78,11 +78,14 @@ def tiny() -> Recipe:
         )
         return replace(
             one,
-            pairs=replace(one.pairs, num_prompts=8, rollout=asked),
+            pairs=replace(one.pairs, num_prompts=16, rollout=asked),
             rewards=replace(
-                one.rewards, training=replace(one.rewards.training, loop=of_pairs(one.rewards.training.loop))
+                one.rewards,
+                heldout_share=0.25,
+                training=replace(one.rewards.training, loop=of_pairs(one.rewards.training.loop)),
             ),
-            best_answers=replace(one.best_answers, num_prompts=8, rollout=asked, min_check_score=0.0),
+            # All prompts: most answers of such a model are cut off, or no text.
+            best_answers=replace(one.best_answers, num_prompts=40, rollout=asked, min_check_score=0.0),
             rejection_sampling=text(one.rejection_sampling),
             dpo=replace(dpo, loop=of_pairs(dpo.loop)),
             ipo=replace(ipo, loop=of_pairs(ipo.loop)),
