@@ -4,6 +4,8 @@ Sizes, steps and rates were chosen by trials on two cores (`bench/results/LOG.md
 work can be measured, and no longer.
 """
 
+from dataclasses import replace
+
 from codling.committee.draw_prompts import DrawPromptsConfig
 from codling.committee.round import AlignmentConfig
 from codling.data.conversations import ConversationsConfig
@@ -42,7 +44,9 @@ ANSWER_WEIGHT = 10.0
 QUESTION_WORDS = QuestionWords(num_names=8, num_values=16)
 CATEGORY_SHARES: dict[Category, float] = {"one_fact": 0.9, "several_facts": 0.05, "overwritten_fact": 0.05}
 """Mostly what a model of this size can learn: finding one fact; telling several apart takes far longer (LOG)."""
-SFT_MIXTURE = MixtureWeights(share_by_kind={"tool_calls": 0.5, "intents": 0.1, "story_answers": 0.32, "stories": 0.08})
+SFT_MIXTURE = MixtureWeights(
+    share_by_kind={"tool_calls": 0.42, "intents": 0.1, "story_answers": 0.24, "formats": 0.16, "stories": 0.08}
+)
 
 SHORT_ROW_TOKENS, LONG_ROW_TOKENS = 256, 1024
 SHORT_BATCH_ROWS, LONG_BATCH_ROWS = 4, 2
@@ -60,7 +64,7 @@ def quickstart() -> Recipe:
         corpus=CorpusConfig(),
         tokenizer=TokenizerConfig(vocab_size=2048),
         conversations=ConversationsConfig(
-            num_train_by_skill={"tool_calls": 12_000, "intents": 5_000, "story_answers": 8_000},
+            num_train_by_skill={"tool_calls": 12_000, "intents": 5_000, "story_answers": 8_000, "formats": 5_000},
             num_heldout=200,
             new_words=False,
         ),
@@ -81,8 +85,8 @@ def quickstart() -> Recipe:
         device_continued=text_stage(260, 3e-3, CONTINUED_MIXTURE, warmup_steps=20, data_seed=3),
         server_long_context=long_context(60, 1e-3),
         device_long_context=long_context(60, 1e-3),
-        server_sft=sft(2400, 4e-3),
-        device_sft=sft(2400, 4e-3),
+        server_sft=sft(1700, 4e-3),
+        device_sft=sft(1700, 4e-3),
         alignment=alignment(),
         device_palettize=PalettizeConfig(),
         device_recover=RecoverConfig(
@@ -99,23 +103,19 @@ def quickstart() -> Recipe:
 
 
 def alignment() -> AlignmentConfig:
-    """One round a side, on prompts that fine-tuning has no answers to."""
-    one = laptop_round(
-        SFT_MIXTURE,
-        num_pair_prompts=256,
-        num_best_prompts=1_200,
-        num_rs_steps=300,
-        num_preference_steps=60,
-        num_online_iterations=30,
-        row_length_tokens=SHORT_ROW_TOKENS,
+    """One round a side, on prompts that fine-tuning has no answers to. The device's begins with more members."""
+    sizes = {"num_preference_steps": 60, "num_online_iterations": 10, "row_length_tokens": SHORT_ROW_TOKENS}
+    server = laptop_round(SFT_MIXTURE, num_pair_prompts=400, num_best_prompts=1_500, num_rs_steps=500, **sizes)
+    device = laptop_round(
+        SFT_MIXTURE, num_pair_prompts=300, num_best_prompts=1_000, num_rs_steps=500, num_answers=2, **sizes
     )
     return AlignmentConfig(
         prompts=DrawPromptsConfig(
-            num_train_by_skill={"tool_calls": 2_000, "story_answers": 1_000},
-            num_validation=200,
+            num_train_by_skill={"tool_calls": 1_500, "story_answers": 600, "formats": 1_500},
+            num_validation=120,
         ),
-        server_rounds=(one,),
-        device_rounds=(one,),
+        server_rounds=(replace(server, ipo=None, max_members=3),),
+        device_rounds=(replace(device, ipo=None),),
     )
 
 

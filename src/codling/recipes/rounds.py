@@ -23,6 +23,7 @@ from codling.train.schedule import ScheduleConfig
 REWARDS = RewardWeights(check=1.0, reward_model=0.1)
 """The check decides; among answers that it finds equal the reward model does."""
 MAX_ANSWER_TOKENS = 64
+PREFERENCE_BATCH_ROWS = 8
 
 
 def laptop_round(
@@ -34,19 +35,23 @@ def laptop_round(
     num_preference_steps: int,
     num_online_iterations: int,
     row_length_tokens: int,
+    num_answers: int = 4,
+    max_members: int = 4,
 ) -> RoundConfig:
     """One round: answers are checked, rewards are mostly checks, and all four methods train a model."""
 
     def tuning(loss: PreferenceLoss, peak_rate: float) -> PreferenceTuningConfig:
-        loop = _loop(num_preference_steps, peak_rate, 16)
+        loop = _loop(num_preference_steps, peak_rate, PREFERENCE_BATCH_ROWS)
         return PreferenceTuningConfig(loop=loop, row_length_tokens=row_length_tokens, loss=loss)
 
-    asked = RolloutConfig(num_answers=4, max_answer_tokens=MAX_ANSWER_TOKENS)
+    asked = RolloutConfig(num_answers=num_answers, max_answer_tokens=MAX_ANSWER_TOKENS)
     return RoundConfig(
         pairs=SamplePairsConfig(num_prompts=num_pair_prompts, rollout=asked, pairs_per_prompt=2),
         labels=LabelPairsConfig(),
         rewards=RewardStageConfig(
-            training=RewardModelConfig(loop=_loop(num_preference_steps, 5e-4, 16), row_length_tokens=row_length_tokens)
+            training=RewardModelConfig(
+                loop=_loop(num_preference_steps, 5e-4, PREFERENCE_BATCH_ROWS), row_length_tokens=row_length_tokens
+            )
         ),
         best_answers=BestAnswersConfig(
             num_prompts=num_best_prompts,
@@ -66,7 +71,7 @@ def laptop_round(
                 num_iterations=num_online_iterations,
                 num_prompts=32,
                 rollout=RolloutConfig(num_answers=8, max_answer_tokens=MAX_ANSWER_TOKENS),
-                optimizer=_optimizer(3e-4, warmup_steps=4),
+                optimizer=_optimizer(1e-4, warmup_steps=4),
                 objective=MdlooConfig(),
                 num_epochs=1,
                 batch_size_prompts=16,
@@ -74,6 +79,7 @@ def laptop_round(
             rewards=REWARDS,
         ),
         election_rewards=REWARDS,
+        max_members=max_members,
     )
 
 

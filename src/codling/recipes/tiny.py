@@ -11,6 +11,7 @@ from codling.ondevice.recover import RecoverConfig
 from codling.posttrain.rejection_sampling import RejectionSamplingConfig
 from codling.posttrain.rollout import RolloutConfig
 from codling.posttrain.sft import SftConfig
+from codling.posttrain.tune_preferences import IpoConfig
 from codling.pretrain.long_context import LongContextConfig
 from codling.pretrain.text_stage import TextStageConfig
 from codling.recipes.quickstart import quickstart
@@ -63,9 +64,8 @@ def tiny() -> Recipe:
 
     def short_round(one: RoundConfig) -> RoundConfig:
         asked = RolloutConfig(num_answers=4, max_answer_tokens=32, batch_size_prompts=8)
-        dpo, ipo, mdloo = one.dpo, one.ipo, one.mdloo
+        dpo, mdloo = one.dpo, one.mdloo
         assert dpo is not None
-        assert ipo is not None
         assert mdloo is not None
         online = replace(
             mdloo.training,
@@ -88,14 +88,14 @@ def tiny() -> Recipe:
             best_answers=replace(one.best_answers, num_prompts=40, rollout=asked, min_check_score=0.0),
             rejection_sampling=text(one.rejection_sampling),
             dpo=replace(dpo, loop=of_pairs(dpo.loop)),
-            ipo=replace(ipo, loop=of_pairs(ipo.loop)),
+            ipo=replace(dpo, loop=of_pairs(dpo.loop), loss=IpoConfig()),
             mdloo=replace(mdloo, training=online),
             max_answer_tokens=32,
         )
 
     conversations = replace(
         recipe.conversations,
-        num_train_by_skill=dict.fromkeys([*recipe.conversations.num_train_by_skill, "formats"], 100),
+        num_train_by_skill=dict.fromkeys(recipe.conversations.num_train_by_skill, 100),
         num_heldout=10,
     )
     one = recipe.alignment.server_rounds[0]
