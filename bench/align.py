@@ -42,6 +42,7 @@ from codling.data.mixture import MixtureWeights
 from codling.posttrain.objective import GrpoConfig, MdlooConfig, Objective, PpoConfig
 from codling.posttrain.reward_files import load_reward_model
 from codling.posttrain.reward_loss import Ranking, RewardLossConfig
+from codling.posttrain.sft import run_sft
 from codling.posttrain.train_rewards import reward_figures
 from codling.progress import build_reporter
 from codling.recipes.build import BuildReporter, build
@@ -252,13 +253,24 @@ def distillation(bench: Bench, rounds: Mapping[str, Artifact]) -> dict[str, Any]
 
 def rounds_alone(bench: Bench, rounds: Mapping[str, Artifact]) -> dict[str, Any]:
     """The best of the committee after each round."""
-    found = {"fine-tuned": scores(rounds, rounds["server_sft"].path)}
+    found = {
+        "fine-tuned": scores(rounds, rounds["server_sft"].path),
+        "control: RS's steps, no answers": scores(rounds, _control(bench, rounds).path),
+    }
     for number in range(1, NUM_ROUNDS + 1):
         committee = rounds[f"server_round{number}_committee"]
         found[f"after round {number}"] = scores(rounds, best_model(committee))
         for method in ("rs", "dpo", "mdloo"):
             found[f"round {number}, {method}"] = scores(rounds, rounds[f"server_round{number}_{method}"].path)
     return found
+
+
+def _control(bench: Bench, rounds: Mapping[str, Artifact]) -> Artifact:
+    """As many steps as RS has, at its rate, on demonstrations alone: what more training would have given anyway."""
+    taught = bench.recipe.alignment.server_rounds[0].rejection_sampling
+    config = replace(bench.recipe.server_sft, loop=taught.loop)
+    stage = Stage("claims_control", "model", 1, config, {}, run_sft)
+    return bench.run(stage, model=rounds["server_sft"], tokens=rounds["tokens"])
 
 
 MEASURES: dict[str, Callable[[Bench, Mapping[str, Artifact]], dict[str, Any]]] = {

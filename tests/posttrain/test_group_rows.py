@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 from codling.model.execution import PLAIN, ComputeConfig, Execution
 from codling.model.transformer import Transformer
-from codling.posttrain.group_rows import SHORTEST_ROW_TOKENS, GroupRows, group_log_probs, group_rows, place_groups
+from codling.posttrain.group_rows import SHORTEST_ROW_TOKENS, GroupRows, Groups, group_log_probs, place_groups
 from codling.train.loss import LossSums
 from codling.train.sharding import MeshConfig, build_mesh, place
 from codling.train.state import TrainState
@@ -27,7 +28,25 @@ ANSWERS = [
     [[1, 2, 3, 4, 5, 6], [30], [31, 32, 33]],
     [[2, 2], [2, 2], [7]],
 ]
-ROWS = group_rows(PROMPTS, ANSWERS, 6)
+LONG = [7] * 60
+"""Two of these in each group, and a row holds one group only."""
+
+
+def make_groups(answers: list[list[list[int]]] = ANSWERS, prompts: list[list[int]] = PROMPTS) -> Groups:
+    flat = [answer for group in answers for answer in group]
+    return Groups(prompts, flat, max(map(len, flat)))
+
+
+def mesh_of(config: MeshConfig) -> Mesh:
+    return build_mesh(config, jax.devices()[: max(config.sizes.values())])
+
+
+ONE, TWO = MeshConfig(), MeshConfig(data=2)
+GROUPS = make_groups()
+
+
+def rows_of(groups: Groups) -> GroupRows:
+    return groups.rows(np.arange(len(groups)), mesh_of(ONE))
 
 
 @pytest.fixture(scope="module")
@@ -56,37 +75,55 @@ def weigh_rows(model: Transformer, rows: GroupRows, execution: Execution = PLAIN
     return weigh(jnp.where(jnp.asarray(rows.mask), log_probs, 0.0))
 
 
-def test_a_row_is_a_prompt_and_its_answers_and_each_place_predicts_its_target() -> None:
-    rows = group_rows([[5, 6, 7]], [[[1, 2], [3, 4, 9]]], 3)
-    assert rows.tokens[0, :7].tolist() == [5, 6, 7, 1, 3, 4, 0]
-    assert rows.segment_ids[0, :7].tolist() == [1, 1, 1, 2, 3, 3, 0]
-    assert rows.prefix_ids[0, :7].tolist() == [1, 1, 1, 1, 1, 1, 0]
-    assert rows.positions[0, :7].tolist() == [0, 1, 2, 3, 3, 4, 0]
-    assert rows.places[:, :4].tolist() == [[2, 3, 0, 0], [2, 4, 5, 0]]
-    assert [row[mask].tolist() for row, mask in zip(rows.targets, rows.mask, strict=True)] == [[1, 2], [3, 4, 9]]
+def test_a_row_holds_groups_and_each_place_predicts_its_target() -> None:
+    groups = make_groups([[[1, 2], [3, 4, 9]], [[1], [2, 3]]], [[5, 6, 7], [8]])
+    rows = rows_of(groups)
+    assert groups.lengths_tokens.tolist() == [6, 2]
     assert rows.tokens.shape == (1, SHORTEST_ROW_TOKENS)
-    assert rows.lengths_tokens.tolist() == [6]
+    assert rows.tokens[0, :9].tolist() == [5, 6, 7, 1, 3, 4, 8, 2, 0]
+    assert rows.segment_ids[0, :9].tolist() == [1, 1, 1, 2, 3, 3, 4, 6, 0]
+    assert rows.prefix_ids[0, :9].tolist() == [1, 1, 1, 1, 1, 1, 4, 4, 0]
+    assert rows.positions[0, :9].tolist() == [0, 1, 2, 3, 3, 4, 0, 1, 0]
+    assert rows.places[:, :4].tolist() == [[2, 3, 0, 0], [2, 4, 5, 0], [6, 0, 0, 0], [6, 7, 0, 0]]
+    answers = [row[mask].tolist() for row, mask in zip(rows.targets, rows.mask, strict=True)]
+    assert answers == [[1, 2], [3, 4, 9], [1], [2, 3]]
 
 
-def test_rows_are_taken_with_their_answers_and_no_longer_than_they_need() -> None:
-    long = [[[7] * 90, [8] * 90]]
-    rows = group_rows([[1, 2], [3], [4]], [[[5], [6]], *long, [[9], [10, 11]]], 90)
-    assert rows.tokens.shape[1] == 2 * SHORTEST_ROW_TOKENS
-    taken = rows.take(np.asarray([2, 0]))
-    expected = group_rows([[4], [1, 2]], [[[9], [10, 11]], [[5], [6]]], 90)
-    for values, wanted in zip(taken, expected, strict=True):
-        np.testing.assert_array_equal(values, wanted)
+def test_each_device_has_as_many_groups_and_about_as_many_tokens() -> None:
+    groups = make_groups([[[1] * length, [2] * length] for length in (40, 38, 6, 4)])
+    chosen = groups.spread(np.arange(4), mesh_of(TWO))
+    assert sorted(chosen.tolist()) == [0, 1, 2, 3]
+    totals = groups.lengths_tokens[chosen].reshape(2, 2).sum(axis=1)
+    assert np.ptp(totals) < 10
+    rows = groups.rows(chosen, mesh_of(TWO))
+    assert rows.tokens.shape == (2, SHORTEST_ROW_TOKENS)
+    for device, part in enumerate(np.split(chosen, 2)):
+        answers = range(device * 4, device * 4 + 4)
+        for number, expected in zip(answers, groups.numbers(part).tolist(), strict=True):
+            # All tokens but the last, found through the places of the device's own rows.
+            places = rows.places[number][rows.mask[number]]
+            found = rows.tokens[device][places[1:]]
+            np.testing.assert_array_equal(found, groups.targets[expected][groups.mask[expected]][:-1])
+
+
+def test_rows_are_as_few_as_hold_the_groups_and_the_same_for_every_device() -> None:
+    groups = make_groups([[LONG, LONG], [LONG, LONG], [LONG, LONG], [[1], [2]]])
+    chosen = np.arange(4)
+    assert groups.row_length_tokens == SHORTEST_ROW_TOKENS
+    assert groups.rows(chosen, mesh_of(ONE)).tokens.shape[0] == 3
+    assert groups.rows(chosen, mesh_of(TWO)).tokens.shape[0] == 4
+    assert groups.rows(chosen, mesh_of(MeshConfig(fsdp=2))).tokens.shape[0] == 4
 
 
 def test_an_answer_beyond_the_longest_is_an_error() -> None:
     with pytest.raises(ValueError, match="broadcast"):
-        group_rows([[1]], [[[2] * 9]], 8)
+        Groups([[1]], [[2] * 9], 8)
 
 
 @pytest.mark.parametrize("num_answers", [1, 3])
 def test_log_probs_and_gradients_are_those_of_rows_of_their_own(model: Transformer, num_answers: int) -> None:
     answers = [group[:num_answers] for group in ANSWERS]
-    rows = group_rows(PROMPTS, answers, 6)
+    rows = rows_of(make_groups(answers))
 
     def weigh_alone(model: Transformer) -> jax.Array:
         found = jnp.zeros(rows.mask.shape)
@@ -102,11 +139,6 @@ def test_log_probs_and_gradients_are_those_of_rows_of_their_own(model: Transform
         np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())
 
 
-@pytest.fixture(scope="module")
-def gradients_on_one_device(model: Transformer) -> Transformer:
-    return gradients_on(model, MeshConfig())
-
-
 def gradients_on(model: Transformer, config: MeshConfig) -> Transformer:
     """By the machinery of a training step."""
 
@@ -114,12 +146,17 @@ def gradients_on(model: Transformer, config: MeshConfig) -> Transformer:
         log_probs = group_log_probs(params, rows, execution).log_probs
         return LossSums(jnp.sum(jnp.sin(log_probs)), jnp.sum(jnp.asarray(rows.mask).astype(jnp.float32)), {})
 
-    mesh = build_mesh(config, jax.devices()[: max(config.sizes.values())])
-    placed = place(model, mesh)
-    state = TrainState(placed, None, jnp.zeros((), jnp.int32))
+    mesh = mesh_of(config)
+    rows = place_groups(GROUPS.rows(GROUPS.spread(np.arange(4), mesh), mesh), mesh)
+    state = TrainState(place(model, mesh), None, jnp.zeros((), jnp.int32))
     gradients_of: Callable[..., Any] = eqx.filter_jit(build_gradients(loss, mesh, ComputeConfig()))
-    found: Transformer = gradients_of(state, None, place_groups(ROWS, mesh), jax.random.key(0))[0]
+    found: Transformer = gradients_of(state, None, rows, jax.random.key(0))[0]
     return found
+
+
+@pytest.fixture(scope="module")
+def gradients_on_one_device(model: Transformer) -> Transformer:
+    return gradients_on(model, ONE)
 
 
 @pytest.mark.parametrize("axis", ["data", "fsdp", "sequence"])
@@ -132,14 +169,15 @@ def test_two_devices_find_what_one_finds(model: Transformer, gradients_on_one_de
 def test_neither_other_answers_nor_other_groups_leak(model: Transformer) -> None:
     changed = [[group[0], [40] * len(group[1]), group[2]] for group in ANSWERS]
     run = jax.jit(lambda rows: group_log_probs(model, rows, PLAIN).log_probs)
-    before, after = (np.asarray(run(rows)).reshape(4, 3, -1) for rows in (ROWS, group_rows(PROMPTS, changed, 6)))
+    before, after = (np.asarray(run(rows_of(groups))).reshape(4, 3, -1) for groups in (GROUPS, make_groups(changed)))
     np.testing.assert_array_equal(before[:, [0, 2]], after[:, [0, 2]])
     assert not np.isclose(before[:, 1, 0], after[:, 1, 0]).any()
 
 
 def test_off_the_mask_nothing_is_found(model: Transformer) -> None:
-    scored = group_log_probs(model, ROWS, PLAIN, with_entropies=True)
+    rows = rows_of(GROUPS)
+    scored = group_log_probs(model, rows, PLAIN, with_entropies=True)
     assert scored.entropies is not None
     for values in (scored.log_probs, scored.entropies):
-        assert not np.asarray(values)[~ROWS.mask].any()
-        assert np.asarray(values)[ROWS.mask].all()
+        assert not np.asarray(values)[~rows.mask].any()
+        assert np.asarray(values)[rows.mask].all()

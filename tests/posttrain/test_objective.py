@@ -11,7 +11,7 @@ import pytest
 from codling.config import config, from_dict
 from codling.errors import UserError
 from codling.model.execution import PLAIN
-from codling.posttrain.group_rows import GroupRows, group_rows
+from codling.posttrain.group_rows import GroupRows, Groups
 from codling.posttrain.objective import (
     GrpoConfig,
     MdlooConfig,
@@ -21,6 +21,7 @@ from codling.posttrain.objective import (
     ReinforceConfig,
     loss_of,
 )
+from codling.train.sharding import data_mesh
 from tests.conftest import Pair
 
 PROMPTS, ANSWERS = [[5, 6], [7]], [[[3, 4], [5, 6, 7]], [[2], [9, 1]]]
@@ -35,7 +36,8 @@ class Holder:
 
 
 def rows() -> GroupRows:
-    return group_rows(PROMPTS, ANSWERS, 4)
+    groups = Groups(PROMPTS, [answer for group in ANSWERS for answer in group], 4)
+    return groups.rows(np.arange(2), data_mesh(1))
 
 
 def own_log_probs(pair: Pair) -> np.ndarray:

@@ -6,35 +6,29 @@ import numpy as np
 import pytest
 
 from codling.model.execution import ComputeConfig
-from codling.posttrain.group_rows import GroupRows, group_rows
-from codling.posttrain.row_scores import RowScores, score_rows
+from codling.posttrain.group_rows import Groups
+from codling.posttrain.row_scores import GroupScores, score_groups
 from codling.train.sharding import MeshConfig, build_mesh
 from tests.conftest import Pair
 
 PROMPTS = [[5, 6], [7], [8, 9, 10]]
 ANSWERS = [[[3, 4], [5, 6, 7]], [[2], [11, 12]], [[1, 9, 4, 6], [8]]]
-ROWS = group_rows(PROMPTS, ANSWERS, 5)
+GROUPS = Groups(PROMPTS, [answer for group in ANSWERS for answer in group], 5)
 
 
-def score(pair: Pair, mesh: MeshConfig, batch_size_rows: int, rows: GroupRows = ROWS) -> RowScores:
-    devices = jax.devices()[: max(mesh.sizes.values())]
-    return score_rows(
-        pair.model,
-        rows=rows,
-        mesh=build_mesh(mesh, devices),
-        compute=ComputeConfig(),
-        batch_size_rows=batch_size_rows,
-    )
+def score(pair: Pair, config: MeshConfig, batch_size_prompts: int) -> GroupScores:
+    mesh = build_mesh(config, jax.devices()[: max(config.sizes.values())])
+    return score_groups(pair.model, GROUPS, mesh=mesh, compute=ComputeConfig(), batch_size_prompts=batch_size_prompts)
 
 
 @pytest.mark.parametrize(
-    ("mesh", "batch_size_rows"), [(MeshConfig(), 3), (MeshConfig(data=2), 2), (MeshConfig(sequence=2), 1)]
+    ("mesh", "batch_size_prompts"), [(MeshConfig(), 3), (MeshConfig(data=2), 2), (MeshConfig(sequence=2), 1)]
 )
 def test_they_are_those_of_each_answer_alone_and_zero_elsewhere(
-    pair: Pair, mesh: MeshConfig, batch_size_rows: int
+    pair: Pair, mesh: MeshConfig, batch_size_prompts: int
 ) -> None:
-    scores, model = score(pair, mesh, batch_size_rows), pair.model
-    assert scores.log_probs.shape == ROWS.mask.shape
+    scores, model = score(pair, mesh, batch_size_prompts), pair.model
+    assert scores.log_probs.shape == GROUPS.mask.shape
     for number, answer in enumerate(answer for group in ANSWERS for answer in group):
         prompt = PROMPTS[number // 2]
         tokens = jnp.asarray([[*prompt, *answer]])

@@ -17,7 +17,6 @@ trainer on both sides, so that it is exactly 1 before the first update.
 
 import time
 from collections.abc import Iterator
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -33,10 +32,10 @@ from codling.errors import Terminated, UserError
 from codling.model.execution import ComputeConfig, ComputeType
 from codling.model.transformer import Transformer
 from codling.posttrain.advantage import group_normalized, leave_one_out, penalized_rewards
-from codling.posttrain.group_rows import answers_of, group_rows, place_groups
+from codling.posttrain.group_rows import Groups, place_groups
 from codling.posttrain.objective import GrpoConfig, MdlooConfig, Objective, OnlineBatch, loss_of
 from codling.posttrain.rollout import RolloutConfig, Rollouts, check_room, roll_out
-from codling.posttrain.row_scores import score_rows
+from codling.posttrain.row_scores import score_groups
 from codling.posttrain.task import Task, TaskScores
 from codling.train.checkpoint import Checkpoints, Keep
 from codling.train.metrics import MetricsWriter
@@ -146,7 +145,7 @@ def train_online(
                 times_s.append(time.perf_counter())
                 figures = dict(answers.figures)
                 order = np.random.default_rng([iteration, len(task.prompts)])
-                for batch, rate in zip(_batches(config, answers.batch, order), iteration_rates, strict=True):
+                for batch, rate in zip(_batches(config, answers, order, mesh), iteration_rates, strict=True):
                     state, metrics = update(state, None, place_groups(batch, mesh), rate, key)
                     if not metrics.is_finite:
                         raise UserError(
@@ -184,7 +183,9 @@ def _sample(config: OnlineConfig, task: Task, policy: Transformer, key: PRNGKeyA
 
 
 class _Answers(NamedTuple):
-    batch: OnlineBatch
+    groups: Groups
+    by_answer: tuple[np.ndarray, np.ndarray, np.ndarray]
+    """Log-probabilities under the policy that sampled and under the reference, and advantages."""
     figures: dict[str, float]
 
 
@@ -199,10 +200,11 @@ def _prepare(
     """Advantages and both log-probabilities of every answer, and what the iteration has to say of itself."""
     num_answers, rollouts = config.rollout.num_answers, sampled.rollouts
     ids = [rollouts.ids(row) for row in range(len(rollouts.answers))]
-    groups = [ids[start : start + num_answers] for start in range(0, len(ids), num_answers)]
-    rows = group_rows(sampled.prompts, groups, config.rollout.max_answer_tokens)
-    score = partial(score_rows, rows=rows, mesh=mesh, compute=config.compute, batch_size_rows=config.batch_size_prompts)
-    own, base = score(policy), score(reference)
+    groups = Groups(sampled.prompts, ids, config.rollout.max_answer_tokens)
+    own, base = (
+        score_groups(model, groups, mesh=mesh, compute=config.compute, batch_size_prompts=config.batch_size_prompts)
+        for model in (policy, reference)
+    )
     seen = own.log_probs[:, : config.rollout.max_answer_tokens]
     disagreement = float(np.max(np.abs(seen - rollouts.log_probs)))
     limit = MAX_DISAGREEMENT[config.compute.dtype]
@@ -217,13 +219,12 @@ def _prepare(
 
     rewards = grouped(sampled.scores.rewards.astype(np.float32))
     penalized = penalized_rewards(
-        rewards, grouped(own.log_probs), grouped(base.log_probs), grouped(rows.mask), beta=config.beta
+        rewards, grouped(own.log_probs), grouped(base.log_probs), grouped(groups.mask), beta=config.beta
     )
     advantage = group_normalized if isinstance(config.objective, GrpoConfig) else leave_one_out
     advantages = np.asarray(advantage(penalized)).reshape(-1)
-    batch = OnlineBatch(rows, own.log_probs, base.log_probs, advantages)
     num_tokens = rollouts.lengths_tokens
-    divergence = np.sum((own.log_probs - base.log_probs) * rows.mask, axis=1)
+    divergence = np.sum((own.log_probs - base.log_probs) * groups.mask, axis=1)
     figures = {
         "reward": float(np.mean(sampled.scores.rewards)),
         **{f"reward_{part}": float(np.mean(values)) for part, values in sampled.scores.parts.items()},
@@ -232,16 +233,17 @@ def _prepare(
         "groups_without_advantage": float(np.mean(np.ptp(np.asarray(rewards), axis=1) == 0)),
         "answer_tokens": float(np.mean(num_tokens)),
         "cut_off": float(np.mean(rollouts.is_cut_off)),
-        "entropy": float(np.sum(own.entropies * rows.mask) / np.sum(rows.mask)),
+        "entropy": float(np.sum(own.entropies * groups.mask) / np.sum(groups.mask)),
         "disagreement": disagreement,
     }
-    return _Answers(batch, figures)
+    return _Answers(groups, (own.log_probs, base.log_probs, advantages), figures)
 
 
-def _batches(config: OnlineConfig, answers: OnlineBatch, order: np.random.Generator) -> Iterator[OnlineBatch]:
+def _batches(config: OnlineConfig, answers: _Answers, order: np.random.Generator, mesh: Mesh) -> Iterator[OnlineBatch]:
     """All prompts with their answers, num_epochs times, each time in another order."""
-    rows, *by_answer = answers
+    groups = answers.groups
     for _ in range(config.num_epochs):
-        for chosen in np.split(order.permutation(config.num_prompts), config.num_updates // config.num_epochs):
-            numbers = answers_of(chosen, config.rollout.num_answers)
-            yield OnlineBatch(rows.take(chosen), *(values[numbers] for values in by_answer))
+        for drawn in np.split(order.permutation(config.num_prompts), config.num_updates // config.num_epochs):
+            chosen = groups.spread(drawn, mesh)
+            of_answers = (values[groups.numbers(chosen)] for values in answers.by_answer)
+            yield OnlineBatch(groups.rows(chosen, mesh), *of_answers)

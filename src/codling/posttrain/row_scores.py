@@ -11,33 +11,32 @@ from jaxtyping import Array, Float
 from codling.model.execution import ComputeConfig, Execution
 from codling.model.partition import DATA, Partition
 from codling.model.transformer import Transformer
-from codling.posttrain.group_rows import GroupRows, answers_of, group_log_probs, place_groups
+from codling.posttrain.group_rows import GroupRows, Groups, group_log_probs, place_groups
 from codling.train.sharding import gather, splits_rows_only
 
 
-class RowScores(NamedTuple):
+class GroupScores(NamedTuple):
     """Answers of an iteration under the model that was asked; zero after each answer."""
 
     log_probs: Float[np.ndarray, "B M"]
     entropies: Float[np.ndarray, "B M"]
 
 
-def score_rows(
-    model: Transformer, *, rows: GroupRows, mesh: Mesh, compute: ComputeConfig, batch_size_rows: int
-) -> RowScores:
-    """Log-probabilities and entropies of the answers' tokens under a model, batch_size_rows prompts at a time."""
-    num_answers = len(rows.places) // len(rows.tokens)
-    scores = RowScores(np.zeros(rows.mask.shape, np.float32), np.zeros(rows.mask.shape, np.float32))
-    # Rows of like length together: each batch is no longer than its own rows.
-    by_length = np.argsort(rows.lengths_tokens, kind="stable")
-    for start in range(0, len(by_length), batch_size_rows):
-        chosen = by_length[start : start + batch_size_rows]
-        # A last batch is filled up with its first row, so that it compiles like the others.
-        filled = np.concatenate([chosen, np.repeat(chosen[:1], batch_size_rows - len(chosen))])
-        found = gather(_score(model, place_groups(rows.take(filled), mesh), mesh=mesh, compute=compute))
-        answers = answers_of(chosen, num_answers)
+def score_groups(
+    model: Transformer, groups: Groups, *, mesh: Mesh, compute: ComputeConfig, batch_size_prompts: int
+) -> GroupScores:
+    """Log-probabilities and entropies of the answers' tokens under a model, batch_size_prompts prompts at a time."""
+    scores = GroupScores(np.zeros(groups.mask.shape, np.float32), np.zeros(groups.mask.shape, np.float32))
+    num_batches = -(-len(groups) // batch_size_prompts)
+    # Dealt out by length, so that all batches have about as many tokens, and one shape.
+    by_length = np.argsort(groups.lengths_tokens, kind="stable")
+    for batch in range(num_batches):
+        chosen = by_length[batch::num_batches]
+        # A batch that is not full answers its first prompt again, so that it compiles like the others.
+        filled = groups.spread(np.resize(chosen, batch_size_prompts), mesh)
+        found = gather(_score(model, place_groups(groups.rows(filled, mesh), mesh), mesh=mesh, compute=compute))
         for values, part in zip(scores, found, strict=True):
-            values[answers] = np.asarray(part)[: len(answers)]
+            values[groups.numbers(filled)] = np.asarray(part)
     return scores
 
 
