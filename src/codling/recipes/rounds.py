@@ -27,7 +27,7 @@ PREFERENCE_BATCH_ROWS = 8
 
 
 def laptop_round(
-    sft_mixture: MixtureWeights,
+    mixture: MixtureWeights,
     *,
     num_pair_prompts: int,
     num_best_prompts: int,
@@ -38,7 +38,10 @@ def laptop_round(
     num_answers: int = 4,
     max_members: int = 4,
 ) -> RoundConfig:
-    """One round: answers are checked, rewards are mostly checks, and all four methods train a model."""
+    """One round: answers are checked, rewards are mostly checks, and all four methods train a model.
+
+    `mixture` is what RS trains on beside the best answers.
+    """
 
     def tuning(loss: PreferenceLoss, peak_rate: float) -> PreferenceTuningConfig:
         loop = _loop(num_preference_steps, peak_rate, PREFERENCE_BATCH_ROWS)
@@ -62,7 +65,7 @@ def laptop_round(
         rejection_sampling=RejectionSamplingConfig(
             loop=_loop(num_rs_steps, 1e-3, 4),
             sequence_length_tokens=row_length_tokens,
-            mixture=_with_best_answers(sft_mixture, 0.6),
+            mixture=_with_best_answers(mixture, 0.5),
         ),
         dpo=tuning(DpoConfig(), 1e-4),
         ipo=tuning(IpoConfig(), 1e-4),
@@ -84,7 +87,7 @@ def laptop_round(
 
 
 def _with_best_answers(mixture: MixtureWeights, share: float) -> MixtureWeights:
-    """The mixture of fine-tuning, made to leave room for the best answers."""
+    """A mixture of demonstrations and text, made to leave room for the best answers."""
     total = sum(mixture.share_by_kind.values())
     kept = {kind: (1 - share) * part / total for kind, part in mixture.share_by_kind.items()}
     return MixtureWeights(share_by_kind=kept | {BEST_ANSWERS: share})

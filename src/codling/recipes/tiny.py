@@ -95,7 +95,7 @@ def tiny() -> Recipe:
 
     conversations = replace(
         recipe.conversations,
-        num_train_by_skill=dict.fromkeys(recipe.conversations.num_train_by_skill, 100),
+        num_train_by_skill=dict.fromkeys([*recipe.conversations.num_train_by_skill, "formats"], 100),
         num_heldout=10,
     )
     one = recipe.alignment.server_rounds[0]
