@@ -4,12 +4,15 @@ import json
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from codling.artifact.hf import read_json
 from codling.artifact.model_files import load_model
 from codling.bench import rl_side as module
 from codling.bench.rl_side import MODEL, Iteration, draw_prompts, reward, run_ours, serve, tokens_per_s, write_model
+from codling.tokenizer.special_tokens import END
 
 SMALL = dataclasses.replace(MODEL, vocab_size=400, model_dim=16, ffn_dim=24, num_layers=1, head_dim=8)
 SMALL_WORK = {"NUM_PROMPTS": 4, "NUM_ANSWERS": 2, "BATCH_SIZE_PROMPTS": 2, "MAX_ANSWER_TOKENS": 4, "MAX_ITERATIONS": 9}
@@ -26,6 +29,17 @@ def test_prompts_leave_room_for_answers_and_are_the_same_in_every_process() -> N
     lengths = [len(prompt) for prompt in prompts]
     assert len(set(lengths)) > 8
     assert max(lengths) + module.MAX_ANSWER_TOKENS <= MODEL.context_length_tokens
+
+
+def test_answers_end_by_themselves_at_about_one_token_in_24(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    model = load_model(tmp_path)
+    tokens = jnp.asarray([prompt[: module.MIN_PROMPT_TOKENS] for prompt in draw_prompts()])
+    places = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
+    hidden = model(tokens, places, jnp.ones_like(tokens), rope_theta=MODEL.rope_theta)
+    chances = jax.nn.softmax(model.logits(hidden), axis=-1)[:, :, END.id]
+    assert 1 / 32 < float(jnp.mean(chances)) < 1 / 16
+    assert float(jnp.std(chances)) < float(jnp.mean(chances))  # anywhere, and not in some contexts alone
 
 
 def test_the_reward_is_a_share() -> None:

@@ -25,8 +25,8 @@ from codling.train.host import keep_freed_memory
 
 MODEL = named_size("quickstart_server")
 NUM_PROMPTS, NUM_ANSWERS, BATCH_SIZE_PROMPTS, NUM_EPOCHS = 32, 8, 8, 2
-MIN_PROMPT_TOKENS, MAX_PROMPT_TOKENS, MAX_ANSWER_TOKENS = 32, 160, 64
-"""About what the quickstart's conversations have; its answers have some 24 tokens."""
+MIN_PROMPT_TOKENS, MAX_PROMPT_TOKENS, MAX_ANSWER_TOKENS = 8, 160, 64
+"""As in the quickstart's tool calls, whose prompts have 9 to 161 tokens, mostly few, and whose answers some 24."""
 STREAM_BIAS, END_BIAS = 10.0, 1.35
 """Make answers of random weights end by themselves: at each token with a chance of about one in 24."""
 BETA, CLIP_RANGE, LEARNING_RATE, WEIGHT_DECAY, MAX_GRADIENT_NORM = 0.05, 0.2, 1e-6, 0.1, 1.0
@@ -88,7 +88,7 @@ def tokens_per_s(iterations: Sequence[Iteration]) -> dict[str, float]:
 def draw_prompts(config: ModelConfig = MODEL) -> list[list[int]]:
     """Prompts of different lengths, of tokens that mean nothing in particular."""
     random = np.random.default_rng(0)
-    lengths = random.integers(MIN_PROMPT_TOKENS, MAX_PROMPT_TOKENS + 1, size=NUM_PROMPTS)
+    lengths = np.geomspace(MIN_PROMPT_TOKENS, MAX_PROMPT_TOKENS, NUM_PROMPTS).round().astype(int)
     return [random.integers(FIRST_LEARNED_ID, config.vocab_size, size=length).tolist() for length in lengths]
 
 
@@ -162,7 +162,7 @@ def run_ours(model_path: Path, served: Served) -> None:
         num_iterations=MAX_ITERATIONS,
         num_prompts=NUM_PROMPTS,
         rollout=RolloutConfig(
-            num_answers=NUM_ANSWERS, max_answer_tokens=MAX_ANSWER_TOKENS, batch_size_prompts=NUM_PROMPTS
+            num_answers=NUM_ANSWERS, max_answer_tokens=MAX_ANSWER_TOKENS, batch_size_prompts=NUM_PROMPTS // 2
         ),
         optimizer=OptimizerConfig(
             schedule=ScheduleConfig(peak_rate=LEARNING_RATE), rule=rule, weight_decay=WEIGHT_DECAY
