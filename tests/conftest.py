@@ -1,6 +1,8 @@
 """One process-wide set-up: two virtual devices, a compilation cache kept between runs, strict promotion rules."""
 
+import gc
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +39,20 @@ SETTINGS = {
 }
 for name, value in SETTINGS.items():
     jax.config.update(name, value)  # type: ignore[no-untyped-call]
+
+
+MAX_MEMORY_MAPS = 30_000
+"""Every compiled program takes some, Linux gives a process 65,530 of them, and XLA crashes without."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs() -> Iterator[None]:
+    """Drop all compiled programs now and then; those that took long come back from the cache on disk."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > MAX_MEMORY_MAPS:
+        jax.clear_caches()  # type: ignore[no-untyped-call]
+        gc.collect()
 
 
 class Pair(NamedTuple):

@@ -15,6 +15,7 @@ def test_counts_and_splits(tiny_build: TinyBuild) -> None:
     path = tiny_build.artifacts["conversations"].path
     train, heldout = (load_conversations(path, split) for split in ("train", "heldout"))
     assert {name: len(examples) for name, examples in train.items()} == {
+        "formats": 100,
         "intents": 100,
         "story_answers": 100,
         "tool_calls": 100,

@@ -20,7 +20,7 @@ def test_text_comes_back_from_its_tokens(tiny_build: TinyBuild) -> None:
 def test_kinds_and_skills_are_told_apart(tiny_build: TinyBuild) -> None:
     corpus = open_corpus(tiny_build.artifacts["tokens"].path)
     assert corpus.text_kinds == ["guides", "stories", "tales", "textbooks"]
-    assert corpus.skills == ["intents", "story_answers", "tool_calls"]
+    assert corpus.skills == ["formats", "intents", "story_answers", "tool_calls"]
 
 
 def test_a_held_out_conversation_is_judged_on_its_last_turn(tiny_build: TinyBuild) -> None:

@@ -120,6 +120,11 @@ def test_an_answer_beyond_the_longest_is_an_error() -> None:
         Groups([[1]], [[2] * 9], 8)
 
 
+def test_an_answer_without_tokens_is_an_error() -> None:
+    with pytest.raises(ValueError, match="answer 1 has no tokens"):
+        Groups([[1]], [[2], []], 8)
+
+
 @pytest.mark.parametrize("num_answers", [1, 3])
 def test_log_probs_and_gradients_are_those_of_rows_of_their_own(model: Transformer, num_answers: int) -> None:
     answers = [group[:num_answers] for group in ANSWERS]

@@ -7,6 +7,7 @@ scored and learned from: both sides draw as many answers as long, and make as ma
 import contextlib
 import importlib.util
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -22,6 +23,9 @@ GOAL = 5.0
 """Times the peer's throughput, of whole iterations; their parts are shown for comparison."""
 PARTS = ("iteration", "sampling", "scoring", "updates")
 PEER_PACKAGES = ("torch", "transformers", "trl")
+PATIENT_THREADS = {"GOMP_SPINCOUNT": "1000"}
+"""PyTorch's threads wait for each other by spinning. On a machine that does other work, too, that costs it several times
+its speed; shortened, it costs nothing on an idle one either."""
 
 
 Ask = Callable[[int], dict[str, float]]
@@ -70,8 +74,10 @@ def _sides(say: Callable[[str], None]) -> Iterator[dict[Side, Ask]]:
 @contextlib.contextmanager
 def _side(side: Side, model_path: Path) -> Iterator[Ask]:
     """One side in a process of its own; its stderr is ours."""
-    command = _command(side, model_path)
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    command, environment = _command(side, model_path), os.environ | PATIENT_THREADS
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
 
         def wait_for(beginning: str) -> str:
             """The next line that begins so: libraries, too, write to stdout."""

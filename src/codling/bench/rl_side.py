@@ -29,7 +29,8 @@ MIN_PROMPT_TOKENS, MAX_PROMPT_TOKENS, MAX_ANSWER_TOKENS = 8, 160, 64
 """As in the quickstart's tool calls, whose prompts have 9 to 161 tokens, mostly few, and whose answers some 24."""
 STREAM_BIAS, END_BIAS = 10.0, 1.35
 """Make answers of random weights end by themselves: at each token with a chance of about one in 24."""
-BETA, CLIP_RANGE, LEARNING_RATE, WEIGHT_DECAY, MAX_GRADIENT_NORM = 0.05, 0.2, 1e-6, 0.1, 1.0
+BETA, CLIP_RANGE, LEARNING_RATE, WEIGHT_DECAY, MAX_GRADIENT_NORM = 0.05, 0.2, 1e-8, 0.1, 1.0
+"""Updates so small that answers stay as long as they are, in whichever round they are measured."""
 MOMENTUM_DECAY, SECOND_MOMENT_DECAY = 0.9, 0.95
 WARMUP_ITERATIONS, MAX_ITERATIONS = 2, 1000
 NUM_UPDATES = NUM_EPOCHS * NUM_PROMPTS // BATCH_SIZE_PROMPTS

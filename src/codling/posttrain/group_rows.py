@@ -58,7 +58,12 @@ class Groups:
     def __init__(
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], max_answer_tokens: int
     ) -> None:
-        """Take the answers in the order of their prompts, as many for every prompt."""
+        """Take the answers in the order of their prompts, as many for every prompt.
+
+        Errors: `ValueError` for an answer without tokens, or of more than max_answer_tokens.
+        """
+        if not all(answers):
+            raise ValueError(f"answer {[len(answer) for answer in answers].index(0)} has no tokens, not even an end")
         self._prompts, self._answers = prompts, answers
         self.num_answers = len(answers) // len(prompts)
         shape = len(answers), _round_up(max_answer_tokens, ANSWER_STEP_TOKENS)
