@@ -23,7 +23,7 @@ from tests.conftest import TinyBuild
 SFT = replace(tiny().server_sft, loop=replace(tiny().server_sft.loop, num_steps=2), heldout_rows_per_kind=4)
 CONFIG = MixtureTrialsConfig(sft=SFT, search=MixtureSearchConfig(num_rounds=1, num_trials=2))
 NUM_TRIALS = 4
-SKILLS = ("intents", "story_answers", "tool_calls")
+SKILLS = ("formats", "intents", "story_answers", "tool_calls")
 
 
 class Killer(SilentReporter):
