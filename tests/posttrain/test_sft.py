@@ -30,7 +30,7 @@ def test_near_duplicates_are_removed_by_the_model_that_is_tuned_and_counted_by_s
     config = replace(tiny().server_sft, near_duplicates=near_duplicates, dropout=0.1)
     inputs = tiny_build.inputs(tokens="tokens", model="server_long_context")
     metrics = run_sft(config, inputs, Workspace("x", tmp_path, SilentReporter()), jax.random.key(0))
-    skills = ["intents", "story_answers", "tool_calls"]
+    skills = ["formats", "intents", "story_answers", "tool_calls"]
     corpus, model = open_corpus(inputs["tokens"].path), load_model(inputs["model"].path)
     thinned, removed = remove_near_duplicates(near_duplicates, corpus, skills, model)
     assert metrics["num_near_duplicates_by_skill"] == removed
