@@ -12,7 +12,7 @@ from typing import Any
 from codling.artifact.stage import load_artifact
 from codling.evaluate.measure import MEASUREMENTS_FILE
 
-COMMAND_GOAL_S, RECIPE_GOAL_S = 900, 720
+COMMAND_GOAL_S, RECIPE_GOAL_S = 1200, 1140
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ def one() -> RoundConfig:
 
 def test_best_answers_take_their_share_and_leave_the_others_in_proportion(one: RoundConfig) -> None:
     shares = one.rejection_sampling.mixture.share_by_kind
-    assert shares == pytest.approx({BEST_ANSWERS: 0.6, "tool_calls": 0.3, "stories": 0.1})
+    assert shares == pytest.approx({BEST_ANSWERS: 0.5, "tool_calls": 0.375, "stories": 0.125})
 
 
 def test_sizes_are_those_asked_for(one: RoundConfig) -> None:

@@ -24,9 +24,8 @@ GOAL = 5.0
 PARTS = ("iteration", "sampling", "scoring", "updates")
 PEER_PACKAGES = ("torch", "transformers", "trl")
 PATIENT_THREADS = {"GOMP_SPINCOUNT": "1000"}
-"""PyTorch's threads wait for each other by spinning. On a machine that does other work, too, that costs it several times
-its speed; shortened, it costs nothing on an idle one either."""
-
+"""PyTorch's threads wait for each other by spinning, which on a machine that does other work, too, costs it several
+times its speed. Shortened, it costs nothing on an idle one."""
 
 Ask = Callable[[int], dict[str, float]]
 """(iterations to do) -> tokens of answers a second, by part."""

@@ -1,4 +1,4 @@
-"""Prompts with their answers as rows for the model: what training and scoring read."""
+"""Prompts with one answer each as rows for the model: what training on pairs reads (online: `group_rows`)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

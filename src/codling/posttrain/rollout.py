@@ -2,11 +2,12 @@
 
 Sampled by the very function that training differentiates (`model.transformer`), with a key/value cache and at
 temperature 1, so that the log-probabilities of sampler and trainer differ by rounding alone. Where they do not, every
-policy gradient is one of another policy: `posttrain.mdloo` measures the difference in every iteration.
+policy gradient is one of another policy: `posttrain.online` measures the difference in every iteration.
 
 Prompts of different lengths go together: each batch is padded to a multiple of a few tokens, and there is one
-compilation for each such length. A prompt is run once, whatever the number of its answers; a batch ends when the last
-of its answers does; the weights are used where they lie, and never copied.
+compilation for each such length. A prompt is run and kept once, whatever the number of its answers
+(`model.answer_cache`); a batch ends when the last of its answers does; the weights are used where they lie, and never
+copied.
 """
 
 from collections.abc import Sequence
