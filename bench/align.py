@@ -40,20 +40,25 @@ from codling.committee.train_members import OnlineStageConfig, run_online, run_r
 from codling.data.conversations import load_conversations
 from codling.data.mixture import MixtureWeights
 from codling.posttrain.objective import GrpoConfig, MdlooConfig, Objective, PpoConfig
+from codling.posttrain.rejection_sampling import BEST_ANSWERS
 from codling.posttrain.reward_files import load_reward_model
 from codling.posttrain.reward_loss import Ranking, RewardLossConfig
-from codling.posttrain.sft import run_sft
+from codling.posttrain.sft import SftConfig, run_sft
 from codling.posttrain.train_rewards import reward_figures
 from codling.progress import build_reporter
 from codling.recipes.build import BuildReporter, build
-from codling.recipes.quickstart import quickstart, sft
+from codling.recipes.quickstart import SHORT_BATCH_ROWS, loop, quickstart, sft
 from codling.recipes.recipe import Recipe
 from codling.recipes.rounds import laptop_round
 from codling.tokenizer.encode import Tokenizer
 from codling.train.host import prepare_host
+from codling.train.schedule import Decay
 
 SFT_STEPS = 1600
 MIXTURE = MixtureWeights(share_by_kind={"tool_calls": 0.34, "arithmetic": 0.33, "formats": 0.25, "stories": 0.08})
+RS_MIXTURE = MixtureWeights(
+    share_by_kind={"tool_calls": 0.17, "arithmetic": 0.165, "formats": 0.125, "stories": 0.04, BEST_ANSWERS: 0.5}
+)
 NUM_ROUNDS = 3
 LOSSES = {
     "hard labels": RewardLossConfig(ranking=Ranking.HARD, grading_weight=0.0),
@@ -125,8 +130,8 @@ def claims_recipe() -> Recipe:
         recipe,
         name="claims",
         conversations=conversations,
-        server_sft=replace(sft(SFT_STEPS, 4e-3), mixture=MIXTURE),
-        device_sft=replace(sft(SFT_STEPS, 4e-3), mixture=MIXTURE),
+        server_sft=claims_sft(),
+        device_sft=claims_sft(),
         device_recover=replace(recipe.device_recover, mixture=MIXTURE),
         alignment=AlignmentConfig(
             prompts=DrawPromptsConfig(
@@ -138,13 +143,18 @@ def claims_recipe() -> Recipe:
     )
 
 
+def claims_sft() -> SftConfig:
+    """At a rate that falls: whatever a round gains is then not the fall of its own rate."""
+    return replace(sft(SFT_STEPS, 4e-3, Decay.COSINE), mixture=MIXTURE)
+
+
 def claims_round() -> RoundConfig:
     """A small round, whose annotator errs as often as a label's level says."""
     one = laptop_round(
-        MIXTURE,
+        RS_MIXTURE,
+        loop(200, 1e-3, SHORT_BATCH_ROWS, warmup_steps=20),
         num_pair_prompts=600,
         num_best_prompts=600,
-        num_rs_steps=200,
         num_preference_steps=60,
         num_online_iterations=12,
         row_length_tokens=256,

@@ -26,6 +26,7 @@ from codling.recipes.quickstart import quickstart, sft
 from codling.recipes.recipe import Recipe
 from codling.tokenizer.encode import Tokenizer
 from codling.train.host import prepare_host
+from codling.train.schedule import Decay
 
 MIXTURE = MixtureWeights(share_by_kind={"proofread": 0.75, "tool_calls": 0.15, "stories": 0.1})
 NUM_HELDOUT = 200
@@ -43,7 +44,7 @@ def recipe_for(size: str, num_steps: int) -> Recipe:
         base,
         server_model=model,
         conversations=conversations,
-        server_sft=replace(sft(num_steps, 4e-3 * (128 / width)), mixture=MIXTURE),
+        server_sft=replace(sft(num_steps, 4e-3 * (128 / width), Decay.COSINE), mixture=MIXTURE),
         device_sft=replace(base.device_sft, mixture=MIXTURE),
         device_recover=replace(base.device_recover, mixture=MIXTURE),
     )

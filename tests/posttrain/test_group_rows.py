@@ -13,7 +13,14 @@ from jax.sharding import Mesh
 
 from codling.model.execution import PLAIN, ComputeConfig, Execution
 from codling.model.transformer import Transformer
-from codling.posttrain.group_rows import SHORTEST_ROW_TOKENS, GroupRows, Groups, group_log_probs, place_groups
+from codling.posttrain.group_rows import (
+    SHORTEST_ROW_TOKENS,
+    GroupRows,
+    Groups,
+    group_log_probs,
+    place_groups,
+    row_length,
+)
 from codling.train.loss import LossSums
 from codling.train.sharding import MeshConfig, build_mesh, place
 from codling.train.state import TrainState
@@ -28,13 +35,15 @@ ANSWERS = [
     [[1, 2, 3, 4, 5, 6], [30], [31, 32, 33]],
     [[2, 2], [2, 2], [7]],
 ]
-LONG = [7] * 60
-"""Two of these in each group, and a row holds one group only."""
+ROW_LENGTH = 8
+"""One of the groups does not fit."""
 
 
-def make_groups(answers: list[list[list[int]]] = ANSWERS, prompts: list[list[int]] = PROMPTS) -> Groups:
+def make_groups(
+    answers: list[list[list[int]]] = ANSWERS, prompts: list[list[int]] = PROMPTS, row_length_tokens: int = ROW_LENGTH
+) -> Groups:
     flat = [answer for group in answers for answer in group]
-    return Groups(prompts, flat, max(map(len, flat)))
+    return Groups(prompts, flat, max_answer_tokens=max(map(len, flat)), row_length_tokens=row_length_tokens)
 
 
 def mesh_of(config: MeshConfig) -> Mesh:
@@ -76,53 +85,93 @@ def weigh_rows(model: Transformer, rows: GroupRows, execution: Execution = PLAIN
 
 
 def test_a_row_holds_groups_and_each_place_predicts_its_target() -> None:
-    groups = make_groups([[[1, 2], [3, 4, 9]], [[1], [2, 3]]], [[5, 6, 7], [8]])
+    groups = make_groups([[[1, 2], [3, 4, 9]], [[2, 3], [1]]], [[5, 6, 7], [8]], row_length_tokens=16)
     rows = rows_of(groups)
     assert groups.lengths_tokens.tolist() == [6, 2]
-    assert rows.tokens.shape == (1, SHORTEST_ROW_TOKENS)
-    assert rows.tokens[0, :9].tolist() == [5, 6, 7, 1, 3, 4, 8, 2, 0]
-    assert rows.segment_ids[0, :9].tolist() == [1, 1, 1, 2, 3, 3, 4, 6, 0]
+    assert rows.tokens.shape == (1, 16)
+    assert rows.tokens[0, :9].tolist() == [5, 6, 7, 3, 4, 1, 8, 2, 0]  # the longer answer first
+    assert rows.segment_ids[0, :9].tolist() == [1, 1, 1, 2, 2, 3, 4, 5, 0]
     assert rows.prefix_ids[0, :9].tolist() == [1, 1, 1, 1, 1, 1, 4, 4, 0]
-    assert rows.positions[0, :9].tolist() == [0, 1, 2, 3, 3, 4, 0, 1, 0]
-    assert rows.places[:, :4].tolist() == [[2, 3, 0, 0], [2, 4, 5, 0], [6, 0, 0, 0], [6, 7, 0, 0]]
+    assert rows.positions[0, :9].tolist() == [0, 1, 2, 3, 4, 3, 0, 1, 0]
+    assert rows.places[:, :4].tolist() == [[2, 5, 0, 0], [2, 3, 4, 0], [6, 7, 0, 0], [6, 0, 0, 0]]
     answers = [row[mask].tolist() for row, mask in zip(rows.targets, rows.mask, strict=True)]
-    assert answers == [[1, 2], [3, 4, 9], [1], [2, 3]]
+    assert answers == [[1, 2], [3, 4, 9], [2, 3], [1]]
+
+
+def test_a_group_that_fits_no_row_is_split_and_its_prompt_repeated() -> None:
+    groups = make_groups([[[1] * 5, [2] * 5, [3] * 5]], [[7, 8, 9]], row_length_tokens=12)
+    rows = rows_of(groups)
+    assert rows.tokens.tolist() == [[7, 8, 9, 1, 1, 1, 1, 2, 2, 2, 2, 0], [7, 8, 9, 3, 3, 3, 3, 0, 0, 0, 0, 0]]
+    assert rows.places[:, 0].tolist() == [2, 2, 12 + 2]
+
+
+def test_rows_come_in_few_numbers() -> None:
+    counts = set()
+    for num_groups in range(1, 41):
+        rows = rows_of(make_groups([[[1] * 6]] * num_groups, [[7, 8]] * num_groups))  # a group a row
+        assert num_groups <= len(rows.tokens) <= num_groups * 5 / 4
+        counts.add(len(rows.tokens))
+    assert len(counts) == 8 + 4 + 4 + 1
+
+
+@pytest.mark.parametrize("mesh", [ONE, TWO, MeshConfig(fsdp=2)])
+def test_every_answer_is_found_once_behind_its_prompt(mesh: MeshConfig) -> None:
+    random = np.random.default_rng(0)
+    prompts = [random.integers(1, 99, size=random.integers(1, 8)).tolist() for _ in range(8)]
+    answers = [[random.integers(1, 99, size=random.integers(1, 7)).tolist() for _ in range(3)] for _ in prompts]
+    groups = make_groups(answers, prompts, row_length_tokens=16)
+    chosen = groups.spread(np.asarray([6, 0, 3, 5, 1, 2]), mesh_of(mesh))
+    assert sorted(chosen.tolist()) == [0, 1, 2, 3, 5, 6]
+    rows = groups.rows(chosen, mesh_of(mesh))
+    num_parts = 2 if mesh == TWO else 1
+    by_device = rows.tokens.reshape(num_parts, -1), rows.segment_ids.reshape(num_parts, -1)
+    for index, number in enumerate(groups.numbers(chosen).tolist()):
+        tokens, segment_ids = (part[index // (len(rows.places) // num_parts)] for part in by_device)
+        prompt, answer = prompts[number // 3], answers[number // 3][number % 3]
+        places = rows.places[index][rows.mask[index]]
+        assert tokens[places[1:]].tolist() == answer[:-1]
+        assert rows.targets[index][rows.mask[index]].tolist() == answer
+        assert tokens[places[0] + 1 - len(prompt) : places[0] + 1].tolist() == prompt
+        assert len(set(segment_ids[places[1:]].tolist())) <= 1
 
 
 def test_each_device_has_as_many_groups_and_about_as_many_tokens() -> None:
-    groups = make_groups([[[1] * length, [2] * length] for length in (40, 38, 6, 4)])
-    chosen = groups.spread(np.arange(4), mesh_of(TWO))
-    assert sorted(chosen.tolist()) == [0, 1, 2, 3]
-    totals = groups.lengths_tokens[chosen].reshape(2, 2).sum(axis=1)
+    answers = [[[1] * length, [2] * length] for length in (40, 38, 6, 4)]
+    groups = make_groups(answers, row_length_tokens=SHORTEST_ROW_TOKENS)
+    totals = groups.lengths_tokens[groups.spread(np.arange(4), mesh_of(TWO))].reshape(2, 2).sum(axis=1)
     assert np.ptp(totals) < 10
-    rows = groups.rows(chosen, mesh_of(TWO))
-    assert rows.tokens.shape == (2, SHORTEST_ROW_TOKENS)
-    for device, part in enumerate(np.split(chosen, 2)):
-        answers = range(device * 4, device * 4 + 4)
-        for number, expected in zip(answers, groups.numbers(part).tolist(), strict=True):
-            # All tokens but the last, found through the places of the device's own rows.
-            places = rows.places[number][rows.mask[number]]
-            found = rows.tokens[device][places[1:]]
-            np.testing.assert_array_equal(found, groups.targets[expected][groups.mask[expected]][:-1])
 
 
-def test_rows_are_as_few_as_hold_the_groups_and_the_same_for_every_device() -> None:
-    groups = make_groups([[LONG, LONG], [LONG, LONG], [LONG, LONG], [[1], [2]]])
-    chosen = np.arange(4)
-    assert groups.row_length_tokens == SHORTEST_ROW_TOKENS
-    assert groups.rows(chosen, mesh_of(ONE)).tokens.shape[0] == 3
-    assert groups.rows(chosen, mesh_of(TWO)).tokens.shape[0] == 4
-    assert groups.rows(chosen, mesh_of(MeshConfig(fsdp=2))).tokens.shape[0] == 4
+def test_batches_are_dealt_at_random_and_are_about_as_long() -> None:
+    prompts = [[1] * length for length in range(1, 13)]
+    groups = make_groups([[[1], [2]]] * 12, prompts, row_length_tokens=16)
+    random = np.random.default_rng(0)
+    first, second = (groups.deal(3, random) for _ in range(2))
+    assert first.shape == (3, 4)
+    assert sorted(first.ravel().tolist()) == list(range(12))
+    assert not np.array_equal(first, second)
+    assert np.ptp(groups.lengths_tokens[first].sum(axis=1)) <= 8
+    together = [{0, 1} <= set(batch) for _ in range(20) for batch in groups.deal(3, random).tolist()]
+    assert not any(together)
 
 
-def test_an_answer_beyond_the_longest_is_an_error() -> None:
-    with pytest.raises(ValueError, match="broadcast"):
-        Groups([[1]], [[2] * 9], 8)
+@pytest.mark.parametrize(
+    ("lengths", "max_answer_tokens", "expected"),
+    [([3, 5], 9, 128), ([100], 29, 512), ([60, 10], 69, 128), ([60, 10], 70, 256), ([200] + [10] * 30, 58, 512)],
+)
+def test_rows_hold_the_longest_prompt_with_an_answer_and_three_of_the_mean_length(
+    lengths: list[int], max_answer_tokens: int, expected: int
+) -> None:
+    assert row_length([[1] * length for length in lengths], max_answer_tokens) == expected
 
 
-def test_an_answer_without_tokens_is_an_error() -> None:
-    with pytest.raises(ValueError, match="answer 1 has no tokens"):
-        Groups([[1]], [[2], []], 8)
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [([[2], []], "answer 1 has no tokens"), ([[2] * 9], "broadcast"), ([[2] * 8], "have 12 tokens, a row holds 10")],
+)
+def test_answers_that_cannot_be_laid_out_are_an_error(answers: list[list[int]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Groups([[1] * 5], answers, max_answer_tokens=8, row_length_tokens=10)
 
 
 @pytest.mark.parametrize("num_answers", [1, 3])

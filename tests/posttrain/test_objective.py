@@ -36,7 +36,8 @@ class Holder:
 
 
 def rows() -> GroupRows:
-    groups = Groups(PROMPTS, [answer for group in ANSWERS for answer in group], 4)
+    answers = [answer for group in ANSWERS for answer in group]
+    groups = Groups(PROMPTS, answers, max_answer_tokens=4, row_length_tokens=16)
     return groups.rows(np.arange(2), data_mesh(1))
 
 

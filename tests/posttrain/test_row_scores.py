@@ -13,7 +13,7 @@ from tests.conftest import Pair
 
 PROMPTS = [[5, 6], [7], [8, 9, 10]]
 ANSWERS = [[[3, 4], [5, 6, 7]], [[2], [11, 12]], [[1, 9, 4, 6], [8]]]
-GROUPS = Groups(PROMPTS, [answer for group in ANSWERS for answer in group], 5)
+GROUPS = Groups(PROMPTS, [answer for group in ANSWERS for answer in group], max_answer_tokens=5, row_length_tokens=16)
 
 
 def score(pair: Pair, config: MeshConfig, batch_size_prompts: int) -> GroupScores:

@@ -2,7 +2,7 @@
 
 Where this sits in the recipe: what online training scores and learns from. With an answer a row the prompt would be
 computed once an answer, and every row be as long as the longest of them. Here answers continue their prompt and do not
-see each other, and a row holds as many such groups as fit:
+see each other. A row holds as many such groups as fit, or as many answers of one, with the prompt again:
 
     tokens       p0 p1 p2 a0 a1 b0 b1 b2 q0 q1 c0  0
     segment_ids   1  1  1  2  2  3  3  3  4  4  5  0
@@ -29,7 +29,7 @@ from codling.posttrain.answer_log_probs import TokenLogProbs, answer_log_probs
 from codling.train.sharding import local_rows, place_rows, splits_rows_only
 
 SHORTEST_ROW_TOKENS = 128
-"""The shortest row; longer ones are twice as long, four times and so on: few lengths, as each is compiled by itself."""
+"""Rows have this length, or twice, four times and so on."""
 ANSWER_STEP_TOKENS = 8
 """Answers have room for a multiple of this, for meshes that split tokens."""
 PADDING = 0
@@ -56,25 +56,32 @@ class Groups:
     """G prompts and A answers to each: answer a to prompt g is number g * A + a of all B = G * A."""
 
     def __init__(
-        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], max_answer_tokens: int
+        self,
+        prompts: Sequence[Sequence[int]],
+        answers: Sequence[Sequence[int]],
+        *,
+        max_answer_tokens: int,
+        row_length_tokens: int,
     ) -> None:
         """Take the answers in the order of their prompts, as many for every prompt.
 
-        Errors: `ValueError` for an answer without tokens, or of more than max_answer_tokens.
+        Errors: `ValueError` for an answer without tokens, for one of more than max_answer_tokens, and where a row does
+        not hold a prompt with its longest answer.
         """
         if not all(answers):
             raise ValueError(f"answer {[len(answer) for answer in answers].index(0)} has no tokens, not even an end")
-        self._prompts, self._answers = prompts, answers
+        self._prompts, self._answers, self._row_length_tokens = prompts, answers, row_length_tokens
         self.num_answers = len(answers) // len(prompts)
         shape = len(answers), _round_up(max_answer_tokens, ANSWER_STEP_TOKENS)
         self.targets, self.mask = np.zeros(shape, np.int32), np.zeros(shape, bool)
         for number, answer in enumerate(answers):
             self.targets[number, : len(answer)], self.mask[number, : len(answer)] = answer, True
-        inputs = (self.mask.sum(axis=1) - 1).reshape(len(prompts), -1).sum(axis=1)
-        self.lengths_tokens: Int[np.ndarray, " G"] = np.asarray([len(prompt) for prompt in prompts]) + inputs
-        self.row_length_tokens = SHORTEST_ROW_TOKENS
-        while self.row_length_tokens < self.lengths_tokens.max():
-            self.row_length_tokens *= 2
+        self._inputs = (self.mask.sum(axis=1) - 1).reshape(len(prompts), -1)
+        prompt_lengths = np.asarray([len(prompt) for prompt in prompts])
+        if (longest := int((prompt_lengths + self._inputs.max(axis=1)).max())) > row_length_tokens:
+            raise ValueError(f"a prompt and an answer have {longest} tokens, a row holds {row_length_tokens}")
+        self.lengths_tokens: Int[np.ndarray, " G"] = prompt_lengths + self._inputs.sum(axis=1)
+        """Of a prompt with all answers to it, as inputs."""
 
     def __len__(self) -> int:
         return len(self._prompts)
@@ -83,6 +90,11 @@ class Groups:
         """Of the answers to some of the prompts, in their order."""
         found: Int[np.ndarray, " b"] = (groups[:, None] * self.num_answers + np.arange(self.num_answers)[None]).ravel()
         return found
+
+    def deal(self, num_batches: int, random: np.random.Generator) -> Int[np.ndarray, "n g"]:
+        """All groups at random in batches of about as many tokens: of groups of like length each batch gets one."""
+        alike = np.argsort(self.lengths_tokens, kind="stable").reshape(-1, num_batches)
+        return random.permuted(alike, axis=1).T
 
     def spread(self, groups: Int[np.ndarray, " g"], mesh: Mesh) -> Int[np.ndarray, " g"]:
         """Reorder groups so that each device of the mesh has as many of them, and about as many tokens."""
@@ -94,39 +106,100 @@ class Groups:
         return np.concatenate([np.asarray(part, np.int64) for part in parts])
 
     def rows(self, groups: Int[np.ndarray, " g"], mesh: Mesh) -> GroupRows:
-        """Lay out groups, of which each device gets as many; they keep the order that they come in."""
-        num_parts = _num_parts(mesh)
-        parts = np.split(groups, num_parts)
-        plans = [_first_fit(self.lengths_tokens[part], self.row_length_tokens) for part in parts]
-        most_rows = max(row + 1 for plan in plans for row, _ in plan)
+        """Lay out groups, of which each device gets as many; their answers keep the order that the groups come in."""
+        num_parts, length = _num_parts(mesh), self._row_length_tokens
+        plans = [self._pack(part.tolist()) for part in np.split(groups, num_parts)]
+        most_rows = _few_counts(max(piece.row + 1 for plan in plans for piece in plan))
         num_rows = _round_up(num_parts * most_rows, Partition(mesh).num_parts("rows"))
-        tokens, segment_ids, prefix_ids, positions = np.zeros((4, num_rows, self.row_length_tokens), np.int32)
+        tokens, segment_ids, prefix_ids, positions = np.zeros((4, num_rows, length), np.int32)
+        places = np.zeros((len(self), self.num_answers, self.targets.shape[1]), np.int32)
+        for part, plan in enumerate(plans):
+            for piece in plan:
+                row = part * most_rows + piece.row
+                found = self._write(piece, tokens[row], segment_ids[row], prefix_ids[row], positions[row])
+                places[piece.group, piece.answers] = found + piece.row * length
         numbers = self.numbers(groups)
-        places = np.zeros((len(groups), self.num_answers, self.targets.shape[1]), np.int32)
-        for index, group in enumerate(groups.tolist()):
-            part, within = divmod(index, len(groups) // num_parts)
-            row, begin = plans[part][within]
-            of_row = [array[part * most_rows + row] for array in (tokens, segment_ids, prefix_ids, positions)]
-            places[index] = self._write(group, of_row, begin) + row * self.row_length_tokens
-        places = places.reshape(len(numbers), -1) * self.mask[numbers]
-        return GroupRows(tokens, segment_ids, prefix_ids, positions, places, self.targets[numbers], self.mask[numbers])
+        mask, targets = self.mask[numbers], self.targets[numbers]
+        return GroupRows(
+            tokens, segment_ids, prefix_ids, positions, places[groups].reshape(mask.shape) * mask, targets, mask
+        )
 
-    def _write(self, group: int, row: Sequence[np.ndarray], begin: int) -> Int[np.ndarray, "A M"]:
-        """Write a group into a row from `begin` on; where each answer's tokens are predicted comes back."""
-        tokens, segment_ids, prefix_ids, positions = row
-        prompt, segment = self._prompts[group], int(segment_ids.max()) + 1
-        end = begin + len(prompt)
-        tokens[begin:end], segment_ids[begin:end], positions[begin:end] = prompt, segment, np.arange(len(prompt))
-        prefix_ids[begin : begin + self.lengths_tokens[group]] = segment
-        places = np.zeros((self.num_answers, self.targets.shape[1]), np.int32)
+    def _pack(self, groups: Sequence[int]) -> list["_Piece"]:
+        """Which answers of which group go where, the longest groups first; whole where a row has room."""
+        plan, used = list[_Piece](), list[int]()
+        for group in sorted(groups, key=lambda group: -self.lengths_tokens[group]):
+            inputs, prompt_length = self._inputs[group], len(self._prompts[group])
+            left = np.argsort(-inputs, kind="stable").tolist()
+            while left:
+                wanted = prompt_length + int(inputs[left].sum())
+                fitting = [row for row, begin in enumerate(used) if begin + wanted <= self._row_length_tokens]
+                # A part of the group pays for the prompt again, and must be worth it.
+                part = prompt_length + max(int(inputs[left[-1]]), int(inputs[left].sum()) // 3)
+                roomy = [row for row, begin in enumerate(used) if begin + part <= self._row_length_tokens]
+                if fitting:
+                    row = max(fitting, key=used.__getitem__)
+                elif roomy:
+                    row = min(roomy, key=used.__getitem__)
+                else:
+                    row = len(used)
+                    used.append(0)
+                begin, taken = used[row], list[int]()
+                used[row] += prompt_length
+                for answer in left:
+                    if used[row] + inputs[answer] <= self._row_length_tokens:
+                        taken.append(answer)
+                        used[row] += int(inputs[answer])
+                plan.append(_Piece(group, taken, row, begin))
+                left = [answer for answer in left if answer not in taken]
+        return plan
+
+    def _write(
+        self,
+        piece: "_Piece",
+        tokens: Int[np.ndarray, " T"],
+        segment_ids: Int[np.ndarray, " T"],
+        prefix_ids: Int[np.ndarray, " T"],
+        positions: Int[np.ndarray, " T"],
+    ) -> Int[np.ndarray, "a M"]:
+        """Write a piece into its row; where each answer's tokens are predicted comes back."""
+        prompt, segment = self._prompts[piece.group], int(segment_ids.max()) + 1
+        end = piece.begin + len(prompt)
+        tokens[piece.begin : end], segment_ids[piece.begin : end] = prompt, segment
+        positions[piece.begin : end] = np.arange(len(prompt))
+        places = np.zeros((len(piece.answers), self.targets.shape[1]), np.int32)
         places[:, 0] = end - 1
-        for number in range(self.num_answers):
-            answer = self._answers[group * self.num_answers + number]
+        for number, index in enumerate(piece.answers):
+            answer = self._answers[piece.group * self.num_answers + index]
             start, end = end, end + len(answer) - 1
             tokens[start:end], segment_ids[start:end] = answer[:-1], segment + 1 + number
             positions[start:end] = len(prompt) + np.arange(end - start)
             places[number, 1 : len(answer)] = np.arange(start, end)
+        prefix_ids[piece.begin : end] = segment
         return places
+
+
+class _Piece(NamedTuple):
+    """A prompt with some of its answers in a row."""
+
+    group: int
+    answers: list[int]
+    """Of the group's, by their place in it."""
+    row: int
+    """Of its device's."""
+    begin: int
+
+
+def row_length(prompts: Sequence[Sequence[int]], max_answer_tokens: int) -> int:
+    """A length for rows of these prompts with answers of at most so many tokens.
+
+    One for a whole run, as each length is compiled by itself. Short rows are cheap in attention; but each of them
+    repeats a prompt, so that three prompts of the mean length should fit.
+    """
+    longest, mean = max(map(len, prompts)), float(np.mean([len(prompt) for prompt in prompts]))
+    length = SHORTEST_ROW_TOKENS
+    while length < max(longest + max_answer_tokens - 1, 3 * mean):
+        length *= 2
+    return length
 
 
 def place_groups(tree: T, mesh: Mesh) -> T:
@@ -157,17 +230,9 @@ def _num_parts(mesh: Mesh) -> int:
     return mesh.shape[DATA] if splits_rows_only(mesh) else 1
 
 
-def _first_fit(lengths: Int[np.ndarray, " g"], row_length_tokens: int) -> list[tuple[int, int]]:
-    """Row and begin of each length, the longest laid out first and each in the first row that has room."""
-    plan, used = [(0, 0)] * len(lengths), list[int]()
-    for index in np.argsort(-lengths, kind="stable").tolist():
-        length = int(lengths[index])
-        row = next((row for row, begin in enumerate(used) if begin + length <= row_length_tokens), len(used))
-        if row == len(used):
-            used.append(0)
-        plan[index] = row, used[row]
-        used[row] += length
-    return plan
+def _few_counts(num_rows: int) -> int:
+    """So many rows or a few more: four counts an octave, as every count is compiled by itself."""
+    return _round_up(num_rows, 1 << max(0, (num_rows - 1).bit_length() - 3))
 
 
 def _round_up(length: int, step: int) -> int:

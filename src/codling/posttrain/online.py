@@ -32,7 +32,7 @@ from codling.errors import Terminated, UserError
 from codling.model.execution import ComputeConfig, ComputeType
 from codling.model.transformer import Transformer
 from codling.posttrain.advantage import group_normalized, leave_one_out, penalized_rewards
-from codling.posttrain.group_rows import Groups, place_groups
+from codling.posttrain.group_rows import Groups, place_groups, row_length
 from codling.posttrain.objective import GrpoConfig, MdlooConfig, Objective, OnlineBatch, loss_of
 from codling.posttrain.rollout import RolloutConfig, Rollouts, check_room, roll_out
 from codling.posttrain.row_scores import score_groups
@@ -120,6 +120,7 @@ def train_online(
     reference = place(policy, mesh)
     rates = rates_of_stage(config.optimizer, config.num_iterations * config.num_updates)
     update = build_step(loss_of(config.objective), config.optimizer.rule, mesh, config.compute)
+    row_length_tokens = row_length(task.prompts, config.rollout.max_answer_tokens)
     keep = Keep(config.save_every_iterations)
     state = place(init_state(jax.tree.map(jnp.copy, policy), build_optimizer(config.optimizer.rule)), mesh)
     with (
@@ -141,7 +142,7 @@ def train_online(
                 iteration_rates = rates[iteration * config.num_updates : (iteration + 1) * config.num_updates]
                 iteration += 1
                 times_s.append(time.perf_counter())
-                answers = _prepare(config, sampled, state.params, reference, mesh, workspace.name)
+                answers = _prepare(config, sampled, state.params, reference, row_length_tokens, mesh, workspace.name)
                 times_s.append(time.perf_counter())
                 figures = dict(answers.figures)
                 order = np.random.default_rng([iteration, len(task.prompts)])
@@ -194,18 +195,20 @@ def _prepare(
     sampled: _Sampled,
     policy: Transformer,
     reference: Transformer,
+    row_length_tokens: int,
     mesh: Mesh,
     name: str,
 ) -> _Answers:
     """Advantages and both log-probabilities of every answer, and what the iteration has to say of itself."""
     num_answers, rollouts = config.rollout.num_answers, sampled.rollouts
     ids = [rollouts.ids(row) for row in range(len(rollouts.answers))]
-    groups = Groups(sampled.prompts, ids, config.rollout.max_answer_tokens)
+    max_answer_tokens = config.rollout.max_answer_tokens
+    groups = Groups(sampled.prompts, ids, max_answer_tokens=max_answer_tokens, row_length_tokens=row_length_tokens)
     own, base = (
         score_groups(model, groups, mesh=mesh, compute=config.compute, batch_size_prompts=config.batch_size_prompts)
         for model in (policy, reference)
     )
-    seen = own.log_probs[:, : config.rollout.max_answer_tokens]
+    seen = own.log_probs[:, :max_answer_tokens]
     disagreement = float(np.max(np.abs(seen - rollouts.log_probs)))
     limit = MAX_DISAGREEMENT[config.compute.dtype]
     if not disagreement <= limit:
@@ -243,7 +246,7 @@ def _batches(config: OnlineConfig, answers: _Answers, order: np.random.Generator
     """All prompts with their answers, num_epochs times, each time in another order."""
     groups = answers.groups
     for _ in range(config.num_epochs):
-        for drawn in np.split(order.permutation(config.num_prompts), config.num_updates // config.num_epochs):
-            chosen = groups.spread(drawn, mesh)
+        for dealt in groups.deal(config.num_updates // config.num_epochs, order):
+            chosen = groups.spread(dealt, mesh)
             of_answers = (values[groups.numbers(chosen)] for values in answers.by_answer)
             yield OnlineBatch(groups.rows(chosen, mesh), *of_answers)

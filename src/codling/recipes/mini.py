@@ -7,9 +7,11 @@ parameters and 2.0M tokens of fine-tuning on (52% exact; 68.5% after 5.1M: `benc
 
 from dataclasses import replace
 
+from codling.committee.round import RoundConfig
 from codling.data.long_questions import NAMES, VALUES, Category, QuestionsConfig, QuestionWords
 from codling.data.mixture import MixtureWeights
 from codling.model.config import named_size
+from codling.posttrain.rejection_sampling import BEST_ANSWERS
 from codling.pretrain.long_context import LongContextConfig
 from codling.pretrain.text_stage import TextStageConfig
 from codling.recipes.quickstart import quickstart
@@ -27,6 +29,16 @@ SFT_DROPOUT = 0.1
 """The report's; the quickstart has none."""
 SFT_MIXTURE = MixtureWeights(
     share_by_kind={"tool_calls": 0.25, "intents": 0.1, "story_answers": 0.15, "proofread": 0.4, "stories": 0.1}
+)
+RS_MIXTURE = MixtureWeights(
+    share_by_kind={
+        "tool_calls": 0.2,
+        "intents": 0.1,
+        "story_answers": 0.12,
+        "proofread": 0.32,
+        "stories": 0.06,
+        BEST_ANSWERS: 0.2,
+    }
 )
 
 
@@ -71,6 +83,11 @@ def mini() -> Recipe:
             mixture=SFT_MIXTURE,
             dropout=SFT_DROPOUT,
         ),
+        alignment=replace(
+            recipe.alignment,
+            server_rounds=tuple(_round(one, 3e-4) for one in recipe.alignment.server_rounds),
+            device_rounds=tuple(_round(one, 5e-4) for one in recipe.alignment.device_rounds),
+        ),
         device_recover=replace(
             recipe.device_recover,
             loop=_loop(recipe.device_recover.loop, 500, 3e-4),
@@ -93,6 +110,16 @@ def _loop(loop: LoopConfig, num_steps: int, peak_rate: float, batch_size_rows: i
 
 def _text(stage: TextStageConfig, num_steps: int, peak_rate: float) -> TextStageConfig:
     return replace(stage, loop=_loop(stage.loop, num_steps, peak_rate), sequence_length_tokens=ROW_TOKENS)
+
+
+def _round(one: RoundConfig, peak_rate: float) -> RoundConfig:
+    taught = replace(
+        one.rejection_sampling,
+        loop=_loop(one.rejection_sampling.loop, 600, peak_rate),
+        sequence_length_tokens=ROW_TOKENS,
+        mixture=RS_MIXTURE,
+    )
+    return replace(one, rejection_sampling=taught)
 
 
 def _longer(stage: LongContextConfig) -> LongContextConfig:

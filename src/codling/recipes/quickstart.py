@@ -7,7 +7,7 @@ work can be measured, and no longer.
 from dataclasses import replace
 
 from codling.committee.draw_prompts import DrawPromptsConfig
-from codling.committee.round import AlignmentConfig
+from codling.committee.round import AlignmentConfig, RoundConfig
 from codling.data.conversations import ConversationsConfig
 from codling.data.long_questions import Category, QuestionsConfig, QuestionWords
 from codling.data.mixture import MixtureWeights
@@ -16,6 +16,7 @@ from codling.evaluate.retrieval import RetrievalConfig
 from codling.model.config import named_size
 from codling.ondevice.palettize import PalettizeConfig
 from codling.ondevice.recover import RecoverConfig
+from codling.posttrain.rejection_sampling import BEST_ANSWERS
 from codling.posttrain.sft import SftConfig
 from codling.pretrain.distill import DistillConfig
 from codling.pretrain.long_context import LongContextConfig
@@ -28,7 +29,7 @@ from codling.train.adamw import AdamWConfig
 from codling.train.adastar import AdaStarConfig
 from codling.train.loop import LoopConfig
 from codling.train.optimizer import OptimizerConfig, Rule
-from codling.train.schedule import ScheduleConfig
+from codling.train.schedule import Decay, ScheduleConfig
 
 CORE_MIXTURE = MixtureWeights(share_by_kind={"stories": 0.7, "tales": 0.15, "guides": 0.1, "textbooks": 0.05})
 """Broad: mostly the simplest text."""
@@ -45,12 +46,15 @@ QUESTION_WORDS = QuestionWords(num_names=8, num_values=16)
 CATEGORY_SHARES: dict[Category, float] = {"one_fact": 0.9, "several_facts": 0.05, "overwritten_fact": 0.05}
 """Mostly what a model of this size can learn: finding one fact; telling several apart takes far longer (LOG)."""
 SFT_MIXTURE = MixtureWeights(share_by_kind={"tool_calls": 0.5, "intents": 0.1, "story_answers": 0.32, "stories": 0.08})
-RS_MIXTURE = MixtureWeights(share_by_kind={"tool_calls": 0.3, "intents": 0.3, "story_answers": 0.25, "stories": 0.15})
-"""Beside the best answers: more of what these do not ask for."""
+RS_MIXTURE = MixtureWeights(
+    share_by_kind={"tool_calls": 0.35, "intents": 0.14, "story_answers": 0.23, "stories": 0.06, BEST_ANSWERS: 0.22}
+)
+"""The best answers, among demonstrations and text; more of intents, which no prompt asks for."""
 
 SHORT_ROW_TOKENS, LONG_ROW_TOKENS = 256, 1024
 SHORT_BATCH_ROWS, LONG_BATCH_ROWS = 4, 2
 """Small batches: at a given number of tokens 1,024 a step learned far more than 4,096 (`bench/results/LOG.md`)."""
+SFT_RATE = 4e-3
 PRETRAINING_RULE, SFT_RULE = AdamWConfig(), AdaStarConfig()
 """The report's optimizer is AdaStar. In so few steps AdamW learns more in pre-training, and AdaStar in fine-tuning
 (`bench/results/LOG.md`)."""
@@ -85,8 +89,8 @@ def quickstart() -> Recipe:
         device_continued=text_stage(260, 3e-3, CONTINUED_MIXTURE, warmup_steps=20, data_seed=3),
         server_long_context=long_context(60, 1e-3),
         device_long_context=long_context(60, 1e-3),
-        server_sft=sft(2000, 4e-3),
-        device_sft=sft(2000, 4e-3),
+        server_sft=sft(1800, SFT_RATE),
+        device_sft=sft(1800, SFT_RATE),
         alignment=alignment(),
         device_palettize=PalettizeConfig(),
         device_recover=RecoverConfig(
@@ -104,26 +108,44 @@ def quickstart() -> Recipe:
 
 def alignment() -> AlignmentConfig:
     """One round a side, on prompts that fine-tuning has no answers to. The device's begins with more members."""
-    sizes = {"num_preference_steps": 40, "num_online_iterations": 8, "row_length_tokens": SHORT_ROW_TOKENS}
-    server = laptop_round(RS_MIXTURE, num_pair_prompts=400, num_best_prompts=1_500, num_rs_steps=500, **sizes)
-    device = laptop_round(
-        RS_MIXTURE, num_pair_prompts=300, num_best_prompts=1_000, num_rs_steps=500, num_answers=2, **sizes
-    )
+    server = alignment_round(num_pair_prompts=400, num_best_prompts=1_500)
+    device = alignment_round(num_pair_prompts=300, num_best_prompts=1_000, num_answers=2)
     return AlignmentConfig(
         prompts=DrawPromptsConfig(
             num_train_by_skill={"tool_calls": 2_000, "story_answers": 800},
             num_validation=150,
         ),
-        server_rounds=(replace(server, ipo=None, max_members=3),),
-        device_rounds=(replace(device, ipo=None),),
+        server_rounds=(replace(server, max_members=3),),
+        device_rounds=(device,),
     )
 
 
+def alignment_round(*, num_pair_prompts: int, num_best_prompts: int, num_answers: int = 4) -> RoundConfig:
+    """A round whose RS goes on at fine-tuning's rate, and lets it fall."""
+    one = laptop_round(
+        RS_MIXTURE,
+        loop(600, SFT_RATE, SHORT_BATCH_ROWS, warmup_steps=20, rule=SFT_RULE),
+        num_pair_prompts=num_pair_prompts,
+        num_best_prompts=num_best_prompts,
+        num_preference_steps=40,
+        num_online_iterations=8,
+        row_length_tokens=SHORT_ROW_TOKENS,
+        num_answers=num_answers,
+    )
+    return replace(one, ipo=None)
+
+
 def loop(
-    num_steps: int, peak_rate: float, batch_size_rows: int, *, warmup_steps: int, rule: Rule = PRETRAINING_RULE
+    num_steps: int,
+    peak_rate: float,
+    batch_size_rows: int,
+    *,
+    warmup_steps: int,
+    rule: Rule = PRETRAINING_RULE,
+    decay: Decay = Decay.COSINE,
 ) -> LoopConfig:
     """A stage's loop."""
-    schedule = ScheduleConfig(peak_rate=peak_rate, warmup_steps=warmup_steps, final_fraction=0.05)
+    schedule = ScheduleConfig(peak_rate=peak_rate, warmup_steps=warmup_steps, final_fraction=0.05, decay=decay)
     return LoopConfig(
         num_steps=num_steps,
         batch_size_rows=batch_size_rows,
@@ -181,14 +203,14 @@ def long_context(num_steps: int, peak_rate: float) -> LongContextConfig:
     )
 
 
-def sft(num_steps: int, peak_rate: float) -> SftConfig:
-    """Fine-tuning on short rows.
+def sft(num_steps: int, peak_rate: float, decay: Decay = Decay.CONSTANT) -> SftConfig:
+    """Fine-tuning on short rows, at a constant rate, as in the report.
 
-    The report's rate is constant and low, for a model that has learned most of what it will ever know. Here the stage
-    teaches nearly everything, copying from the request above all: the rate is that of core training, and falls.
+    The rate itself is that of core training: the report's low one is for a model that has learned most of what it will
+    ever know, and here the stage teaches nearly everything, copying from the request above all.
     """
     return SftConfig(
-        loop=loop(num_steps, peak_rate, SHORT_BATCH_ROWS, warmup_steps=100, rule=SFT_RULE),
+        loop=loop(num_steps, peak_rate, SHORT_BATCH_ROWS, warmup_steps=100, rule=SFT_RULE, decay=decay),
         sequence_length_tokens=SHORT_ROW_TOKENS,
         mixture=SFT_MIXTURE,
         dropout=0.0,  # every conversation is seen once or twice: there is nothing to overfit

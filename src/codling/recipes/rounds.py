@@ -11,7 +11,7 @@ from codling.data.mixture import MixtureWeights
 from codling.posttrain.objective import MdlooConfig
 from codling.posttrain.online import OnlineConfig
 from codling.posttrain.quality_guards import GuardConfig
-from codling.posttrain.rejection_sampling import BEST_ANSWERS, RejectionSamplingConfig
+from codling.posttrain.rejection_sampling import RejectionSamplingConfig
 from codling.posttrain.rollout import RolloutConfig
 from codling.posttrain.train_rewards import RewardModelConfig
 from codling.posttrain.tune_preferences import DpoConfig, IpoConfig, PreferenceLoss, PreferenceTuningConfig
@@ -27,11 +27,11 @@ PREFERENCE_BATCH_ROWS = 8
 
 
 def laptop_round(
-    mixture: MixtureWeights,
+    rs_mixture: MixtureWeights,
+    rs_loop: LoopConfig,
     *,
     num_pair_prompts: int,
     num_best_prompts: int,
-    num_rs_steps: int,
     num_preference_steps: int,
     num_online_iterations: int,
     row_length_tokens: int,
@@ -40,7 +40,7 @@ def laptop_round(
 ) -> RoundConfig:
     """One round: answers are checked, rewards are mostly checks, and all four methods train a model.
 
-    `mixture` is what RS trains on beside the best answers.
+    `rs_mixture` is what RS trains on, best answers among it.
     """
 
     def tuning(loss: PreferenceLoss, peak_rate: float) -> PreferenceTuningConfig:
@@ -63,9 +63,7 @@ def laptop_round(
             rewards=REWARDS,
         ),
         rejection_sampling=RejectionSamplingConfig(
-            loop=_loop(num_rs_steps, 1e-3, 4),
-            sequence_length_tokens=row_length_tokens,
-            mixture=_with_best_answers(mixture, 0.5),
+            loop=rs_loop, sequence_length_tokens=row_length_tokens, mixture=rs_mixture
         ),
         dpo=tuning(DpoConfig(), 1e-4),
         ipo=tuning(IpoConfig(), 1e-4),
@@ -84,13 +82,6 @@ def laptop_round(
         election_rewards=REWARDS,
         max_members=max_members,
     )
-
-
-def _with_best_answers(mixture: MixtureWeights, share: float) -> MixtureWeights:
-    """A mixture of demonstrations and text, made to leave room for the best answers."""
-    total = sum(mixture.share_by_kind.values())
-    kept = {kind: (1 - share) * part / total for kind, part in mixture.share_by_kind.items()}
-    return MixtureWeights(share_by_kind=kept | {BEST_ANSWERS: share})
 
 
 def _loop(num_steps: int, peak_rate: float, batch_size_rows: int) -> LoopConfig:
