@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, Int8, UInt8
 
 from codling.compress.kmeans import kmeans_1d_grouped, nearest_entries, require_finite
-from codling.compress.pack_bits import ROWS_PER_BLOCK, WIDTHS_BITS, pack_indices, unpack_indices
+from codling.compress.pack_bits import ROWS_PER_BLOCK, WIDTHS_BITS, pack_indices, packed_shape, unpack_indices
 from codling.errors import UserError
 
 # The largest entry of a table becomes one of these whole numbers. -128 is never written: kernels may negate.
@@ -95,8 +95,15 @@ def palettize(
     if whole < out_dim:
         parts.append(_palettize_groups(weight[whole:].reshape(1, -1), 1 << bits, name))
     tables, scales, indices = (np.concatenate(column) for column in zip(*parts, strict=True))
-    packed = _pack_checked(indices.reshape(out_dim, in_dim), bits, name)
+    packed = pack_checked(indices.reshape(out_dim, in_dim), bits, name)
     return PalettizedMatrix(packed, tables, scales, (out_dim, in_dim), bits, rows_per_table)
+
+
+def stored_bits(shape: tuple[int, int], bits: int, rows_per_table: int) -> float:
+    """What a file has for a palettized matrix: indices with their padding, tables and scales."""
+    num_blocks, block_bytes = packed_shape(shape, bits)
+    num_tables = -(-shape[0] // rows_per_table)
+    return 8.0 * (num_blocks * block_bytes + num_tables * ((1 << bits) + np.dtype(np.float32).itemsize))
 
 
 def _palettize_groups(
@@ -128,7 +135,8 @@ def round_tables(
     return steps[groups, best].astype(np.int8), scales[groups, best]
 
 
-def _pack_checked(indices: UInt8[np.ndarray, "O I"], bits: int, name: str) -> UInt8[np.ndarray, "blocks bytes"]:
+def pack_checked(indices: UInt8[np.ndarray, "O I"], bits: int, name: str) -> UInt8[np.ndarray, "blocks bytes"]:
+    """Pack indices and read them back. Errors: `RuntimeError` where they differ."""
     packed = pack_indices(indices, bits)
     shape = (indices.shape[0], indices.shape[1])
     if not np.array_equal(unpack_indices(packed, shape, bits), indices):

@@ -1,0 +1,99 @@
+"""What each linear layer is fed: the second moments E[x x^T] of its input over a calibration text.
+
+They say which errors of a weight matrix reach its output (`error_feedback`). A block is run with every linear layer
+replaced by one that hands its input out, in one compiled program for all layers of a model; so a model is calibrated
+block by block, and needs no more memory than a block, its moments and the hidden states of the text.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from codling.model.block import Block
+from codling.model.linear import Linear
+from codling.model.packed_rows import PackedRows
+from codling.model.rope import rotary
+
+
+class Hidden(NamedTuple):
+    """Rows of a text between two blocks."""
+
+    x: Float[Array, "B T D"]
+    positions: Int[Array, "B T"]
+    segment_ids: Int[Array, "B T"]
+    """0: padding, which counts for nothing."""
+
+
+class TappedLinear(eqx.Module):
+    """A linear layer that shows its input."""
+
+    base: Linear
+    name: str = eqx.field(static=True)
+    show: Callable[[str, Array], None] = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
+        """Apply the layer."""
+        self.show(self.name, x)
+        return self.base(x)
+
+
+def run_block(block: Block, hidden: Hidden, head_dim: int, rope_theta: float) -> Hidden:
+    """The rows after a block."""
+    angles = rotary(hidden.positions, head_dim, rope_theta)
+    return hidden._replace(x=block(hidden.x, angles, PackedRows(hidden.segment_ids))[0])
+
+
+advance = eqx.filter_jit(run_block)
+"""The same, compiled."""
+
+
+def block_moments(
+    block: Block, rows: Sequence[Hidden], head_dim: int, rope_theta: float
+) -> dict[str, Float[np.ndarray, "I I"]]:
+    """Second moments of the input of every linear layer of a block, by its path in it ("attention.query").
+
+    Units: means over the tokens of all rows.
+    """
+    sums: dict[str, Any] = {}
+    num_tokens = 0
+    for hidden in rows:
+        for name, found in _sums(block, hidden, head_dim, rope_theta).items():
+            # The sum over a long text is kept in double precision.
+            sums[name] = sums.get(name, 0.0) + np.asarray(found, np.float64)
+        num_tokens += int((np.asarray(hidden.segment_ids) > 0).sum())
+    return {name: found / num_tokens for name, found in sums.items()}
+
+
+@eqx.filter_jit
+def _sums(block: Block, hidden: Hidden, head_dim: int, rope_theta: float) -> dict[str, Float[Array, "I I"]]:
+    found: dict[str, Array] = {}
+    is_token = (hidden.segment_ids > 0)[..., None]
+
+    def show(name: str, x: Array) -> None:
+        x = jnp.where(is_token, x, 0.0)
+        found[name] = jnp.einsum("bti,btj->ij", x, x)
+
+    run_block(with_linears(block, lambda name, node: TappedLinear(node, name, show))[0], hidden, head_dim, rope_theta)
+    return found
+
+
+def with_linears(
+    block: Block, replace: Callable[[str, Linear], object]
+) -> tuple[Block, list[tuple[str, Linear]]]:
+    """The block with each linear layer replaced, and the layers as they were, by their paths."""
+    found: list[tuple[str, Linear]] = []
+
+    def wrap(path: Any, node: object) -> object:
+        if not isinstance(node, Linear):
+            return node
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        found.append((name, node))
+        return replace(name, node)
+
+    replaced: Block = jax.tree_util.tree_map_with_path(wrap, block, is_leaf=lambda node: isinstance(node, Linear))
+    return replaced, found

@@ -1,0 +1,94 @@
+"""Rounding with feedback: its sum of costs is the output's error, and it beats rounding each weight by itself."""
+
+import numpy as np
+import pytest
+
+from codling.compress.error_feedback import feedback_of, output_error, round_with_feedback
+
+
+def correlated_moments(num_inputs: int, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    inputs = random.normal(size=(4 * num_inputs, num_inputs)) @ random.normal(size=(num_inputs, num_inputs))
+    moments: np.ndarray = inputs.T @ inputs / len(inputs)
+    return moments
+
+
+def draw(num_rows: int, num_columns: int, num_entries: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(1)
+    weight = random.normal(size=(num_rows, num_columns)).astype(np.float32)
+    tables = np.sort(random.normal(size=(num_rows, num_entries)), axis=1).astype(np.float32)
+    return weight, tables
+
+
+def entries(tables: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(tables, indices.astype(np.intp), axis=1)
+
+
+def test_the_factors_give_the_damped_moments_back() -> None:
+    moments = correlated_moments(10)
+    feedback = feedback_of(moments, damping=0.01)
+    whole = feedback.travel.astype(np.float64) + np.eye(10)
+    damped = moments + 0.01 * np.trace(moments) / 10 * np.eye(10)
+    np.testing.assert_allclose(
+        whole * feedback.cost @ whole.T, damped[np.ix_(feedback.order, feedback.order)], rtol=1e-4, atol=1e-3
+    )
+    assert not np.tril(feedback.travel).any()
+
+
+@pytest.mark.parametrize("shape", [(16, 70), (3, 1), (5, 64), (17, 130)])
+def test_the_costs_of_the_last_errors_add_up_to_the_error_of_the_output(shape: tuple[int, int]) -> None:
+    weight, tables = draw(*shape, 4)
+    moments = correlated_moments(shape[1])
+    feedback = feedback_of(moments, damping=1e-6)
+    rounded = round_with_feedback(weight, tables, feedback)
+    chosen = entries(tables, rounded.indices)
+    last = (rounded.targets - chosen)[:, feedback.order]
+    assert (last.astype(np.float64) ** 2 * feedback.cost).sum() == pytest.approx(
+        output_error(weight, chosen, moments), rel=1e-3
+    )
+
+
+def test_each_target_gets_the_entry_nearest_to_it() -> None:
+    weight, tables = draw(8, 20, 16)
+    rounded = round_with_feedback(weight, tables, feedback_of(correlated_moments(20)))
+    distances = np.abs(rounded.targets[:, :, None] - tables[:, None])
+    np.testing.assert_allclose(np.abs(rounded.targets - entries(tables, rounded.indices)), distances.min(axis=2))
+
+
+def test_it_is_gptq() -> None:
+    # arXiv 2210.17323, algorithm 1, column by column on the inverse, without blocks.
+    weight, tables = draw(6, 40, 8)
+    moments = correlated_moments(40)
+    feedback = feedback_of(moments)
+    damped = moments + 0.01 * np.trace(moments) / 40 * np.eye(40)
+    left = weight[:, feedback.order].astype(np.float64)
+    upper = np.linalg.cholesky(np.linalg.inv(damped[np.ix_(feedback.order, feedback.order)])).T
+    expected = np.empty_like(left)
+    for column in range(40):
+        expected[:, column] = tables[
+            np.arange(6), np.abs(tables - left[:, column, None]).argmin(axis=1)
+        ]
+        error = (left[:, column] - expected[:, column]) / upper[column, column]
+        left[:, column:] -= error[:, None] * upper[column, column:]
+    rounded = round_with_feedback(weight, tables, feedback)
+    np.testing.assert_array_equal(entries(tables, rounded.indices)[:, feedback.order], expected.astype(np.float32))
+
+
+def test_inputs_that_are_not_correlated_need_no_feedback() -> None:
+    weight, tables = draw(4, 12, 4)
+    rounded = round_with_feedback(weight, tables, feedback_of(np.diag(np.arange(1.0, 13.0))))
+    np.testing.assert_array_equal(rounded.targets, weight)
+
+
+def test_a_dead_layer_is_rounded_all_the_same() -> None:
+    weight, tables = draw(4, 12, 4)
+    rounded = round_with_feedback(weight, tables, feedback_of(np.zeros((12, 12))))
+    np.testing.assert_array_equal(rounded.targets, weight)
+
+
+def test_feedback_moves_the_output_less() -> None:
+    weight, tables = draw(64, 96, 16)
+    moments = correlated_moments(96)
+    with_it = entries(tables, round_with_feedback(weight, tables, feedback_of(moments)).indices)
+    without = entries(tables, round_with_feedback(weight, tables, feedback_of(np.eye(96))).indices)
+    assert output_error(weight, with_it, moments) < 0.5 * output_error(weight, without, moments)
