@@ -197,7 +197,7 @@ def long_context(num_steps: int, peak_rate: float) -> LongContextConfig:
         measured_kind="tales",
         retrieval=RetrievalConfig(
             lengths_tokens=(128, 256, 512, 768, 1024),
-            num_documents_by_category={"one_fact": 10, "several_facts": 2, "overwritten_fact": 2},
+            num_documents_by_category={"one_fact": 6, "several_facts": 2, "overwritten_fact": 2},
             words=QUESTION_WORDS,
         ),
     )
