@@ -53,7 +53,7 @@ def test_by_rows_every_device_runs_its_own_rows_beside_a_copy() -> None:
 
     def of_rows(scale: jax.Array, rows: jax.Array) -> jax.Array:
         seen.append(rows.shape)
-        return rows * scale - rows.mean()  # of the device's own
+        return rows * scale[None] - rows.mean()  # of the device's own
 
     found = jax.jit(by_rows(of_rows, mesh))(scale, ROWS)
     expected = np.concatenate([part * [1.0, 2.0, 3.0] - part.mean() for part in (ROWS[:2], ROWS[2:])])
