@@ -110,6 +110,16 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return Pair(server, device, model, tokenizer)
 
 
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pair: Pair) -> Path:
+    """The working directory of a user: two bundles, a text."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(pair.server, "server")
+    shutil.copytree(pair.device, "device")
+    Path("text.txt").write_text("Alice was beginning to get very tired.")
+    return tmp_path
+
+
 class TinyBuild(NamedTuple):
     """A build of the tiny recipe, all stages but the report's."""
 
