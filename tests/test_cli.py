@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from codling.artifact.hf import read_tensors, write_tensors
+from codling.artifact.tensor_files import read_tensors, write_tensors
 from codling.cli import run
 from tests.command_line import COMMAND, refused, succeeded
 

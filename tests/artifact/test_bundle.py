@@ -8,8 +8,9 @@ import pytest
 
 from codling.artifact import bundle as bundle_module
 from codling.artifact.bundle import adapter_names, export_hf, is_palettized, load_bundle
-from codling.artifact.hf import model_config, model_from_tensors, model_tensors, read_json, read_tensors
+from codling.artifact.hf import model_config, model_from_tensors, model_tensors, read_json
 from codling.artifact.manifest import read_manifest
+from codling.artifact.tensor_files import read_tensors
 from codling.errors import UserError
 from codling.tokenizer.encode import Tokenizer
 from codling.tokenizer.train import TokenizerConfig, train_tokenizer

@@ -7,8 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from codling.artifact.hf import EMBEDDING_NAME, model_tensors, read_tensors, write_tensors
+from codling.artifact.hf import EMBEDDING_NAME, model_tensors
 from codling.artifact.model_files import load_config, load_model, save_compressed_model, save_model, tokenizer_of
+from codling.artifact.tensor_files import read_tensors, write_tensors
 from codling.compress.embedding_quant import quantize_embedding
 from codling.compress.palettize import palettize
 from codling.compress.tensors import Compressed
