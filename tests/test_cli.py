@@ -30,7 +30,16 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in (["build"], ["generate"], ["chat"], ["evaluate", "perplexity"], ["export"], ["inspect"], ["plan"]):
+    for command in (
+        ["build"],
+        ["generate"],
+        ["chat"],
+        ["evaluate", "perplexity"],
+        ["export"],
+        ["import"],
+        ["inspect"],
+        ["plan"],
+    ):
         shown = succeeded(capsys, *command, "--help")
         assert "Example: codling" in shown
 

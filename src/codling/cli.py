@@ -37,6 +37,7 @@ app.command(epilog="Example: codling generate runs/quickstart/device --prompt 'R
 )
 app.command(epilog="Example: codling chat runs/quickstart/device --temperature 0.7")(talk.chat)
 app.command(epilog="Example: codling export runs/quickstart/device --to hf --out device-hf")(artifacts.export)
+app.command("import", epilog="Example: codling import Qwen3-0.6B --out qwen3")(artifacts.import_)
 app.command(epilog="Example: codling inspect runs/quickstart/device --json")(artifacts.inspect)
 app.command(epilog="Example: codling plan server_70b --on tpu-v4:8x1024 --search")(plan.plan)
 recipe_app.command("list")(recipe.list_recipes)

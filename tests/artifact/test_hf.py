@@ -18,6 +18,7 @@ from codling.artifact.hf import (
     model_from_tensors,
     model_tensors,
     read_json,
+    tensor_shapes,
     write_json,
 )
 from codling.artifact.tensor_files import read_tensors, write_tensors
@@ -133,11 +134,30 @@ def test_tensors_that_do_not_fit_are_refused(name: str, replacement: tuple[int, 
         ({"attention_bias": True}, "attention_bias"),
         ({"mlp_bias": True}, "mlp_bias"),
         ({"use_sliding_window": True}, "use_sliding_window"),
+        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
+        ({"rope_parameters": "default"}, "RoPE parameters 'default' are no JSON object"),
     ],
 )
 def test_other_models_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         model_config(config_json(CONFIG, SPECIAL_IDS) | changes, source=SOURCE)
+
+
+def test_what_older_llama_files_leave_out_has_its_old_meaning() -> None:
+    values = config_json(dataclasses.replace(CONFIGS["llama"], num_kv_heads=4, head_dim=2), SPECIAL_IDS)
+    older = {key: value for key, value in values.items() if key not in ("num_key_value_heads", "head_dim")}
+    assert model_config(older, source=SOURCE) == model_config(values, source=SOURCE)
+
+
+def test_shapes_are_those_of_the_tensors() -> None:
+    expected = {name: tensor.shape for name, tensor in model_tensors(make_model(CONFIG)).items()}
+    assert tensor_shapes(CONFIG) == expected
+
+
+def test_the_stored_type_and_several_ends_of_text_are_named() -> None:
+    values = config_json(CONFIG, {"eos": [1, 2]}, "bfloat16")
+    assert (values["torch_dtype"], values["eos_token_id"]) == ("bfloat16", [1, 2])
+    assert "bos_token_id" not in values
 
 
 def test_a_config_without_a_key_is_refused() -> None:

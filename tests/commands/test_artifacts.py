@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,28 @@ def test_export_and_inspect(capsys: pytest.CaptureFixture[str], folder: Path) ->
     assert described["is_whole"]
     assert described["model"]["is_palettized"]
     assert {file["state"] for file in described["files"]} == {"whole"}
+
+
+def test_an_imported_bundle_is_inspected_measured_exported_and_writes_on(
+    capsys: pytest.CaptureFixture[str], folder: Path, foreign: Any
+) -> None:
+    said = succeeded(capsys, "import", str(foreign.checkpoint), "--out", "ours").splitlines()
+    assert said[0].endswith(" written to ours")
+    assert said[1].startswith("next:    codling generate ours --raw --prompt")
+    assert "16.00 bits each" in succeeded(capsys, "inspect", "ours")
+    assert "perplexity" in succeeded(capsys, "evaluate", "perplexity", "ours", "--text", "text.txt")
+    arguments = ("generate", "ours", "--raw", "--prompt", "Alice", "--max-tokens", "3", "--json")
+    assert json.loads(succeeded(capsys, *arguments))["answer_tokens"] <= 3
+    succeeded(capsys, "export", "ours", "--to", "hf", "--out", "theirs")
+    succeeded(capsys, "import", "theirs", "--out", "again")
+
+
+@pytest.mark.parametrize("arguments", [("generate", "ours", "--prompt", "hi"), ("chat", "ours")])
+def test_an_imported_bundle_does_not_chat(
+    capsys: pytest.CaptureFixture[str], folder: Path, foreign: Any, arguments: tuple[str, ...]
+) -> None:
+    shutil.copytree(foreign.bundle, folder / "ours")
+    assert refused(capsys, folder, *arguments).startswith("this model was imported with its own tokenizer")
 
 
 def test_inspect_tells_scripts_that_an_artifact_is_damaged(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
@@ -42,17 +65,29 @@ def test_an_artifact_of_any_stage_can_be_inspected(capsys: pytest.CaptureFixture
         (["export", "server", "--to", "hf", "--out", "device"], "device: not empty; choose another --out"),
         (["export", "server", "--to", "hf", "--out", "text.txt"], "text.txt: not empty; choose another --out"),
         (["export", "server", "--to", "hf", "--out", "text.txt/x"], "text.txt/x: cannot be made, as "),
+        (["import", "nowhere", "--out", "x"], "nowhere: no such directory"),
+        (["import", "server/adapters", "--out", "x"], "server/adapters: no such directory"),
+        (["import", "empty", "--out", "x"], "empty/config.json: no such file, as a checkpoint in the Hugging Face"),
+        (["import", "device", "--out", "x"], "device/config.json: the weights are quantized already"),
+        (["import", "server", "--out", "device"], "device: not empty; choose another --out"),
         (["inspect", "nowhere"], "nowhere: no such directory"),
     ],
     ids=name_of,
 )
 def test_bad_input(capsys: pytest.CaptureFixture[str], folder: Path, arguments: list[str], line: str) -> None:
+    Path("empty").mkdir()
     assert refused(capsys, folder, *arguments).startswith(line)
 
 
 def test_an_export_to_a_full_disk(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     with full_disk(2_000):
         line = refused(capsys, folder, "export", "server", "--to", "hf", "--out", "out")
+    assert line == "out: no space left to write; free some, then the same command goes on"
+
+
+def test_an_import_to_a_full_disk(capsys: pytest.CaptureFixture[str], folder: Path, foreign: Any) -> None:
+    with full_disk(20_000):
+        line = refused(capsys, folder, "import", str(foreign.checkpoint), "--out", "out")
     assert line == "out: no space left to write; free some, then the same command goes on"
 
 

@@ -208,7 +208,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Write a JSON object for people and programs."""
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_bytes(json_bytes(values))
+
+
+def json_bytes(values: dict[str, Any]) -> bytes:
+    """What `write_json` writes."""
+    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _like(config: ModelConfig) -> Transformer:

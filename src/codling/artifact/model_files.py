@@ -37,7 +37,7 @@ def save_model(
     directory: Path, model: Transformer, *, tokenizer_sha256: str, special_ids: SpecialIds = OWN_SPECIAL_IDS
 ) -> None:
     """Write a dense float32 model; the special ids are for other runtimes."""
-    _write_config(directory, model.config, tokenizer_sha256, special_ids, {})
+    write_config(directory, model.config, tokenizer_sha256=tokenizer_sha256, special_ids=special_ids)
     write_tensors(directory / WEIGHTS_FILE, model_tensors(model), {})
 
 
@@ -54,7 +54,13 @@ def save_compressed_model(
     for name, matrix in compressed.items():
         tensors |= to_tensors(name, matrix)
     quantization = {"quant_method": "codling_palettized", "format": "native/FORMAT.md"}
-    _write_config(directory, model.config, tokenizer_sha256, special_ids, {QUANTIZATION_KEY: quantization})
+    write_config(
+        directory,
+        model.config,
+        tokenizer_sha256=tokenizer_sha256,
+        special_ids=special_ids,
+        quantization=quantization,
+    )
     write_tensors(directory / WEIGHTS_FILE, tensors, to_metadata(compressed))
 
 
@@ -88,14 +94,18 @@ def special_ids_of(directory: Path) -> SpecialIds:
     return {role: values[f"{role}_token_id"] for role in OWN_SPECIAL_IDS if f"{role}_token_id" in values}
 
 
-def _write_config(
+def write_config(
     directory: Path,
     config: ModelConfig,
+    *,
     tokenizer_sha256: str,
     special_ids: SpecialIds,
-    extra: dict[str, dict[str, str]],
+    dtype: str = "float32",
+    quantization: Mapping[str, str] | None = None,
 ) -> None:
-    values = config_json(config, special_ids) | {TOKENIZER_KEY: tokenizer_sha256} | extra
+    """Write a model's `config.json`."""
+    extra = {} if quantization is None else {QUANTIZATION_KEY: dict(quantization)}
+    values = config_json(config, special_ids, dtype) | {TOKENIZER_KEY: tokenizer_sha256} | extra
     write_json(directory / CONFIG_FILE, values)
 
 

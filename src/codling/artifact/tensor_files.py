@@ -9,7 +9,7 @@ Dropped: the library's own writer. It wants all tensors at once, and orders the 
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 
@@ -41,6 +41,11 @@ class TensorSpec(NamedTuple):
     def size(self) -> int:
         """Numbers in it."""
         return math.prod(self.shape)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on disk, of a type that codling writes."""
+        return self.size * DTYPES[self.dtype].itemsize
 
 
 @final
@@ -98,33 +103,28 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write tensors that are in memory."""
     names = {dtype: name for name, dtype in DTYPES.items()}
-    stream_tensors(
-        path,
-        {name: TensorSpec(names[tensor.dtype], tensor.shape) for name, tensor in tensors.items()},
-        tensors,
-        metadata,
-    )
+    specs = {name: TensorSpec(names[tensor.dtype], tensor.shape) for name, tensor in tensors.items()}
+    stream_tensors(path, specs, tensors.__getitem__, metadata)
 
 
 def stream_tensors(
-    path: Path, specs: Mapping[str, TensorSpec], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+    path: Path, specs: Mapping[str, TensorSpec], read: Callable[[str], np.ndarray], metadata: Mapping[str, str]
 ) -> None:
-    """Write the tensors that `specs` announces, each of which is looked up when its turn comes."""
+    """Write the tensors that `specs` announces; `read` gives each by its name when its turn comes."""
     order = list(DTYPES)
     names = sorted(specs, key=lambda name: (order.index(specs[name].dtype), name))
     header: dict[str, Any] = {"__metadata__": dict(sorted({"format": "pt", **metadata}.items()))}
     begin = 0
     for name in names:
-        dtype, shape = specs[name]
-        end = begin + specs[name].size * DTYPES[dtype].itemsize
-        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+        end = begin + specs[name].size_bytes
+        header[name] = {"dtype": specs[name].dtype, "shape": list(specs[name].shape), "data_offsets": [begin, end]}
         begin = end
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text = text.ljust(-(-len(text) // HEADER_ALIGNMENT_BYTES) * HEADER_ALIGNMENT_BYTES)
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in names:
-            tensor = tensors[name]
+            tensor = read(name)
             assert (tensor.dtype, tensor.shape) == (DTYPES[specs[name].dtype], specs[name].shape)
             # As bytes: Python's buffers do not know bfloat16.
             file.write(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)

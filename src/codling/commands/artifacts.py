@@ -1,4 +1,4 @@
-"""`codling export` and `codling inspect`: what an artifact is, and what it becomes for other libraries."""
+"""`codling import`, `export` and `inspect`: what comes from other libraries, what goes to them, and what it is."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -35,6 +35,24 @@ def export(
     with writing_to(out):
         export_hf(opened, out)
     print(f"{opened.identity} written to {out}")
+
+
+def import_(
+    checkpoint: Annotated[
+        Path, Argument(metavar="DIR", help="Checkpoint in the Hugging Face layout, of Qwen3's or Llama's shape.")
+    ],
+    out: Annotated[Path, Option(metavar="DIR", help="Where the bundle goes; not there yet, or empty.")],
+) -> None:
+    """Make a bundle of somebody else's checkpoint; the weights stay in the type that they came in.
+
+    Needs config.json, tokenizer.json and model.safetensors (one file or shards); input and output embedding tied.
+    """
+    from codling.artifact.import_checkpoint import import_checkpoint
+
+    with writing_to(out):
+        made = import_checkpoint(checkpoint, out)
+    print(f"{made.manifest.id} written to {out}")
+    print(f"next:    codling generate {out} --raw --prompt 'Once upon a time'")
 
 
 def inspect(

@@ -79,6 +79,7 @@ def chat(
     from codling.chat.terminal import run_chat, say
 
     session, identity = _open_session(bundle, adapter, system, tools, temperature, top_p, seed, max_tokens)
+    session.check_chat()
     console = open_console()
     say(console, identity, style="bold")
     run_chat(session, console, _typed_line if sys.stdin.isatty() else _piped_line)
