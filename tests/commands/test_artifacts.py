@@ -22,6 +22,13 @@ def test_export_and_inspect(capsys: pytest.CaptureFixture[str], folder: Path) ->
     assert {file["state"] for file in described["files"]} == {"whole"}
 
 
+@pytest.mark.parametrize("more", [(), ("--type", "q8_0", "--adapter", "none")])
+def test_export_to_one_file(capsys: pytest.CaptureFixture[str], folder: Path, more: tuple[str, ...]) -> None:
+    said = succeeded(capsys, "export", "device", "--to", "gguf", "--out", "new/device.gguf", *more)
+    assert said.endswith(f"{'none' if more else 'recovery'} written to new/device.gguf\n")
+    assert Path("new/device.gguf").read_bytes()[:4] == b"GGUF"
+
+
 def test_an_imported_bundle_is_inspected_measured_exported_and_writes_on(
     capsys: pytest.CaptureFixture[str], folder: Path, foreign: Any
 ) -> None:
@@ -34,6 +41,7 @@ def test_an_imported_bundle_is_inspected_measured_exported_and_writes_on(
     assert json.loads(succeeded(capsys, *arguments))["answer_tokens"] <= 3
     succeeded(capsys, "export", "ours", "--to", "hf", "--out", "theirs")
     succeeded(capsys, "import", "theirs", "--out", "again")
+    succeeded(capsys, "export", "again", "--to", "gguf", "--out", "again.gguf")
 
 
 @pytest.mark.parametrize("arguments", [("generate", "ours", "--prompt", "hi"), ("chat", "ours")])
@@ -61,7 +69,17 @@ def test_an_artifact_of_any_stage_can_be_inspected(capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["export", "server", "--to", "gguf", "--out", "x"], "Invalid value for '--to': 'gguf' is not"),
+        (["export", "server", "--to", "onnx", "--out", "x"], "Invalid value for '--to': 'onnx' is not"),
+        (
+            ["export", "server", "--to", "hf", "--out", "x", "--type", "f16"],
+            "--type goes with --to gguf; hf is float32",
+        ),
+        (
+            ["export", "server", "--to", "gguf", "--out", "x", "--type", "q4_0"],
+            "unknown type of weights 'q4_0' (known: ",
+        ),
+        (["export", "server", "--to", "gguf", "--out", "text.txt"], "text.txt: there already; choose another --out"),
+        (["export", "server", "--to", "gguf", "--out", "text.txt/x"], "text.txt/x: cannot be made, as "),
         (["export", "server", "--to", "hf", "--out", "device"], "device: not empty; choose another --out"),
         (["export", "server", "--to", "hf", "--out", "text.txt"], "text.txt: not empty; choose another --out"),
         (["export", "server", "--to", "hf", "--out", "text.txt/x"], "text.txt/x: cannot be made, as "),
@@ -83,6 +101,9 @@ def test_an_export_to_a_full_disk(capsys: pytest.CaptureFixture[str], folder: Pa
     with full_disk(2_000):
         line = refused(capsys, folder, "export", "server", "--to", "hf", "--out", "out")
     assert line == "out: no space left to write; free some, then the same command goes on"
+    with full_disk(2_000):
+        line = refused(capsys, folder, "export", "server", "--to", "gguf", "--out", "out.gguf")
+    assert line == "out.gguf: no space left to write; free some, then the same command goes on"
 
 
 def test_an_import_to_a_full_disk(capsys: pytest.CaptureFixture[str], folder: Path, foreign: Any) -> None:

@@ -10,6 +10,7 @@ from typer import Argument, Option
 from codling.commands.options import AdapterName, AsJson, BundlePath
 from codling.commands.terminal import open_console
 from codling.disk import writing_to
+from codling.errors import UserError
 
 EXIT_DAMAGED = 1
 
@@ -18,22 +19,39 @@ class ExportFormat(StrEnum):
     """What a bundle may be written as."""
 
     hf = "hf"
+    gguf = "gguf"
 
 
 def export(
     bundle: BundlePath,
     to: Annotated[
-        ExportFormat, Option(help="hf: dense float32 in the Hugging Face layout, read by transformers and vLLM.")
+        ExportFormat,
+        Option(
+            help="hf: dense float32 in the Hugging Face layout, read by transformers and vLLM. "
+            "gguf: one file for llama.cpp (needs the extra `gguf`)."
+        ),
     ],
-    out: Annotated[Path, Option(metavar="DIR", help="A directory that is not there yet, or empty.")],
+    out: Annotated[
+        Path,
+        Option(metavar="PATH", help="hf: a directory that is not there yet, or empty. gguf: a file, not there yet."),
+    ],
     adapter: AdapterName = None,
+    weight_type: Annotated[
+        str | None, Option("--type", metavar="f32|f16|q8_0", help="gguf: what weights are stored in. Default: f16.")
+    ] = None,
 ) -> None:
-    """Write a bundle for other libraries, its adapter folded in."""
+    """Write a bundle for other libraries, its adapter folded in; palettized weights become what they stand for."""
     from codling.artifact.bundle import export_hf, load_bundle
+    from codling.artifact.gguf_file import DEFAULT_TYPE, export_gguf
 
+    if to is ExportFormat.hf and weight_type is not None:
+        raise UserError("--type goes with --to gguf; hf is float32")
     opened = load_bundle(bundle, adapter)
     with writing_to(out):
-        export_hf(opened, out)
+        if to is ExportFormat.gguf:
+            export_gguf(opened, out, weight_type or DEFAULT_TYPE)
+        else:
+            export_hf(opened, out)
     print(f"{opened.identity} written to {out}")
 
 
