@@ -9,7 +9,7 @@ from codling.artifact.tensor_files import DTYPES, StoredTensors, TensorSpec, rea
 from codling.errors import UserError
 
 RANDOM = np.random.default_rng(0)
-TENSORS = {
+TENSORS: dict[str, np.ndarray] = {
     "b": RANDOM.normal(size=(3, 5)).astype(np.float32),
     "a": RANDOM.normal(size=(4,)).astype(np.float16),
     "größe": RANDOM.normal(size=(2, 3, 2)).astype(ml_dtypes.bfloat16),

@@ -41,6 +41,8 @@ def test_an_imported_bundle_is_inspected_measured_exported_and_writes_on(
     assert json.loads(succeeded(capsys, *arguments))["answer_tokens"] <= 3
     succeeded(capsys, "export", "ours", "--to", "hf", "--out", "theirs")
     succeeded(capsys, "import", "theirs", "--out", "again")
+    succeeded(capsys, "export", "server", "--to", "hf", "--out", "own")
+    assert succeeded(capsys, "import", "own", "--out", "own again").endswith("next:    codling chat own again\n")
     succeeded(capsys, "export", "again", "--to", "gguf", "--out", "again.gguf")
 
 

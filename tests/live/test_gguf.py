@@ -17,7 +17,7 @@ from tests.foreign_checkpoint import write_checkpoint
 
 pytestmark = [pytest.mark.live, pytest.mark.filterwarnings("default")]
 
-RELATIVE_TOLERANCES = {"f32": 1e-3, "f16": 1e-2, "q8_0": 5e-2}
+RELATIVE_TOLERANCES = {"f32": 5e-3, "f16": 1e-2, "q8_0": 5e-2}
 """Of the largest logit. llama.cpp keeps keys and values in f16, whatever the weights are."""
 TEXTS = ["Alice was beginning to get very tired", "12 cats, don't\r\n\r\n  ask 🐇 naïve\t!", " ", "日本"]
 

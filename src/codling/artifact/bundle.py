@@ -1,4 +1,7 @@
-"""The bundle: what users run, move and publish. Hugging Face layout, the manifest, and `adapters/<name>/`."""
+"""The bundle: what users run, move and publish. Hugging Face layout, the manifest, and `adapters/<name>/`.
+
+One that was made of somebody else's checkpoint has their `tokenizer.json` and no `tokenizer.model`.
+"""
 
 import shutil
 from pathlib import Path

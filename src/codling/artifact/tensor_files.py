@@ -63,7 +63,7 @@ class StoredTensors(Mapping[str, np.ndarray]):
             if not path.is_file():
                 raise UserError(f"{path}: no such file; the bundle is not complete")
             try:
-                file = safe_open(path, framework="numpy")
+                file: Any = safe_open(path, framework="numpy")
             except (SafetensorError, ValueError) as error:
                 raise UserError(f"{path}: not readable as safetensors, perhaps truncated ({error})") from None
             for name in file.keys():  # noqa: SIM118  it is no mapping

@@ -66,11 +66,13 @@ def import_(
     Needs config.json, tokenizer.json and model.safetensors (one file or shards); input and output embedding tied.
     """
     from codling.artifact.import_checkpoint import import_checkpoint
+    from codling.tokenizer.encode import MODEL_FILE
 
     with writing_to(out):
         made = import_checkpoint(checkpoint, out)
     print(f"{made.manifest.id} written to {out}")
-    print(f"next:    codling generate {out} --raw --prompt 'Once upon a time'")
+    is_own = MODEL_FILE in made.manifest.files_sha256
+    print("next:    codling", f"chat {out}" if is_own else f"generate {out} --raw --prompt 'Once upon a time'")
 
 
 def inspect(
