@@ -16,6 +16,7 @@ from jaxtyping import PRNGKeyArray
 from codling.adapters.lora import attach_residual
 from codling.artifact.adapter_files import save_adapter
 from codling.artifact.bundle import write_bundle_files
+from codling.artifact.import_checkpoint import import_checkpoint
 from codling.artifact.model_files import load_model, save_compressed_model, save_model
 from codling.artifact.stage import Artifact, Inputs, Stage, run_stage
 from codling.artifact.workspace import SilentReporter, Workspace
@@ -28,6 +29,7 @@ from codling.recipes.build import build
 from codling.recipes.tiny import tiny
 from codling.tokenizer.encode import Tokenizer
 from codling.tokenizer.train import TokenizerConfig, train_tokenizer
+from tests.foreign_checkpoint import write_checkpoint
 
 SETTINGS = {
     "jax_platforms": "cpu",
@@ -108,6 +110,31 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     )
     server, device = (run_stage(stage, {}, store, 0, SilentReporter()).path for stage in stages)
     return Pair(server, device, model, tokenizer)
+
+
+class Foreign(NamedTuple):
+    """A checkpoint as somebody else publishes it, and the bundle that was made of it."""
+
+    checkpoint: Path
+    bundle: Path
+
+
+@pytest.fixture(scope="session")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Foreign:
+    """Copy what you want to damage."""
+    place = tmp_path_factory.mktemp("foreign")
+    checkpoint = write_checkpoint(place / "theirs")
+    return Foreign(checkpoint, import_checkpoint(checkpoint, place / "ours").path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pair: Pair) -> Path:
+    """The working directory of a user: two bundles, a text."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(pair.server, "server")
+    shutil.copytree(pair.device, "device")
+    Path("text.txt").write_text("Alice was beginning to get very tired.")
+    return tmp_path
 
 
 class TinyBuild(NamedTuple):

@@ -9,8 +9,9 @@ import pytest
 
 from codling.adapters.lora import attach_residual, merge
 from codling.artifact.adapter_files import attach_adapter, save_adapter
-from codling.artifact.hf import model_tensors, read_tensors, write_tensors
+from codling.artifact.hf import model_tensors
 from codling.artifact.model_files import load_model
+from codling.artifact.tensor_files import read_tensors, write_tensors
 from codling.errors import UserError
 
 HALF_PRECISION = 1e-2

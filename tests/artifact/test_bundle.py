@@ -8,10 +8,12 @@ import pytest
 
 from codling.artifact import bundle as bundle_module
 from codling.artifact.bundle import adapter_names, export_hf, is_palettized, load_bundle
-from codling.artifact.hf import model_config, model_from_tensors, model_tensors, read_json, read_tensors
+from codling.artifact.hf import model_config, model_from_tensors, model_tensors, read_json
 from codling.artifact.manifest import read_manifest
+from codling.artifact.tensor_files import read_tensors
 from codling.errors import UserError
 from codling.tokenizer.encode import Tokenizer
+from codling.tokenizer.imported import ImportedTokenizer
 from codling.tokenizer.train import TokenizerConfig, train_tokenizer
 
 
@@ -136,3 +138,22 @@ def test_a_bundle_that_lacks_a_file_is_refused(server: Path, name: str) -> None:
     (server / name).unlink()
     with pytest.raises(UserError, match=name):
         load_bundle(server)
+
+
+def test_an_imported_bundle_has_the_tokenizer_that_it_came_with(foreign: Any, tmp_path: Path) -> None:
+    opened = load_bundle(foreign.bundle)
+    assert isinstance(opened.tokenizer, ImportedTokenizer)
+    assert opened.tokenizer.vocab_size == opened.model.config.vocab_size
+    export_hf(opened, tmp_path / "out")
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (foreign.bundle / name).read_bytes()
+    theirs, exported = (read_json(path / "config.json") for path in (foreign.checkpoint, tmp_path / "out"))
+    assert exported["bos_token_id"] == theirs["bos_token_id"]
+    assert exported["torch_dtype"] == "float32"
+
+
+def test_an_imported_tokenizer_that_was_changed_is_refused(foreign: Any, tmp_path: Path) -> None:
+    bundle = shutil.copytree(foreign.bundle, tmp_path / "bundle")
+    (bundle / "tokenizer.json").write_text((bundle / "tokenizer.json").read_text() + "\n")
+    with pytest.raises(UserError, match="the tokenizer does not belong to the weights"):
+        load_bundle(bundle)

@@ -7,8 +7,17 @@ import jax
 import numpy as np
 import pytest
 
-from codling.artifact.hf import EMBEDDING_NAME, model_tensors, read_tensors, write_tensors
-from codling.artifact.model_files import load_config, load_model, save_compressed_model, save_model, tokenizer_of
+from codling.artifact.hf import EMBEDDING_NAME, model_tensors
+from codling.artifact.model_files import (
+    OWN_SPECIAL_IDS,
+    load_config,
+    load_model,
+    save_compressed_model,
+    save_model,
+    special_ids_of,
+    tokenizer_of,
+)
+from codling.artifact.tensor_files import read_tensors, write_tensors
 from codling.compress.embedding_quant import quantize_embedding
 from codling.compress.palettize import palettize
 from codling.compress.tensors import Compressed
@@ -95,3 +104,10 @@ def test_a_config_that_names_no_tokenizer_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="does not name its tokenizer"):
         tokenizer_of(tmp_path)
+
+
+def test_special_ids_are_handed_on(tmp_path: Path, pair: Any) -> None:
+    save_model(tmp_path, pair.model, tokenizer_sha256="abc")
+    assert special_ids_of(tmp_path) == OWN_SPECIAL_IDS
+    save_model(tmp_path, pair.model, tokenizer_sha256="abc", special_ids={"eos": [5, 7]})
+    assert special_ids_of(tmp_path) == {"eos": [5, 7]}

@@ -5,7 +5,7 @@ import pytest
 
 from codling.artifact.bundle import Bundle, load_bundle
 from codling.chat.decode import Decoder
-from codling.chat.session import STOP_IDS, Session
+from codling.chat.session import Session
 from codling.errors import UserError
 from codling.model.generate import Sampling
 from codling.tokenizer.chat_template import encode_chat
@@ -41,7 +41,7 @@ def said(bundle: Bundle, text: str, *calls: dict[str, Any]) -> list[int]:
 
 def test_the_pieces_are_the_decoded_tokens_of_the_answer(bundle: Bundle) -> None:
     prompt = encode_chat(bundle.tokenizer, [{"role": "user", "content": "hi"}], add_generation_prompt=True).ids
-    ids = list(Decoder(bundle.model, Sampling(), 0).run(prompt, 20, STOP_IDS))
+    ids = list(Decoder(bundle.model, Sampling(), 0).run(prompt, 20, bundle.tokenizer.stop_ids))
     session = Session(bundle, max_new_tokens=20)
     text = "".join(session.ask("hi"))
     answer = session.last_answer
@@ -62,7 +62,7 @@ def test_a_second_turn_answers_as_if_everything_were_run_anew(bundle: Bundle) ->
         {"role": "user", "content": "two"},
     ]
     prompt = encode_chat(bundle.tokenizer, messages, add_generation_prompt=True).ids
-    fresh = list(Decoder(bundle.model, Sampling(), 0).run(prompt, 8, STOP_IDS))
+    fresh = list(Decoder(bundle.model, Sampling(), 0).run(prompt, 8, bundle.tokenizer.stop_ids))
     assert kept.last_answer is not None
     assert (kept.last_answer.prompt_tokens, kept.last_answer.answer_tokens) == (len(prompt), len(fresh))
     assert second.startswith(bundle.tokenizer.decode(fresh[:2], show_special=True))
@@ -196,3 +196,29 @@ def test_results_without_calls_are_refused(bundle: Bundle) -> None:
     session = Session(bundle)
     with pytest.raises(UserError, match="1 tool results, but the last answer waits for 0"):
         session.add_tool_results(["2"])
+
+
+def test_an_imported_bundle_writes_on_and_stops_at_its_own_ends(foreign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = load_bundle(foreign.bundle)
+    session = Session(opened)
+    # A token of theirs that has the number of our tool call is text like any other.
+    ids = [*opened.tokenizer.encode(" time"), TOOL_CALL.id, opened.tokenizer.stop_ids[0]]
+    prompts = script(session, monkeypatch, ids)
+    text = "".join(session.continue_text("Once upon a"))
+    assert opened.tokenizer.decode(prompts[0]) == "Once upon a"
+    assert text == opened.tokenizer.decode(ids) != " time"
+    assert session.last_answer is not None
+    assert session.last_answer.turn.content == text
+    assert session.last_answer.turn.tool_calls == ()
+    assert session.last_answer.finish_reason == "stop"
+
+
+def test_an_imported_bundle_does_not_chat(foreign: Any) -> None:
+    session = Session(load_bundle(foreign.bundle))
+    for refused in (session.check_chat, lambda: session.ask("hi")):
+        with pytest.raises(UserError, match="imported with its own tokenizer"):
+            refused()
+
+
+def test_our_own_bundles_chat(bundle: Bundle) -> None:
+    Session(bundle).check_chat()

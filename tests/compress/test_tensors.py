@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 from codling.compress.embedding_quant import quantize_embedding
 from codling.compress.palettize import palettize
-from codling.compress.tensors import Compressed, compressed_names, from_tensors, to_metadata, to_tensors
+from codling.compress.tensors import Compressed, compressed_names, from_tensors, part_names, to_metadata, to_tensors
 from codling.errors import UserError
 
 Stored = tuple[dict[str, np.ndarray], dict[str, str]]
@@ -51,6 +51,12 @@ def test_a_file_gives_the_same_matrices_back(tmp_path: Path, compressed: dict[st
 
 def test_a_file_without_the_version_holds_nothing_compressed() -> None:
     assert compressed_names({}) == []
+    assert part_names({}) == set()
+
+
+def test_the_parts_are_all_tensors_that_are_not_dense(stored: Stored) -> None:
+    tensors, metadata = stored
+    assert part_names(metadata) == tensors.keys() - {"norm"}
 
 
 def test_the_worked_example_of_the_specification() -> None:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from codling.artifact.bundle import load_bundle
 from codling.errors import UserError
 from codling.evaluate.perplexity import read_text, score_text
 from codling.model.transformer import Transformer
@@ -83,3 +84,13 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def alice() -> str:
     return (Path(__file__).parents[1] / "data" / "alice.txt").read_text(encoding="utf-8")
+
+
+def test_an_imported_bundle_predicts_all_but_a_first_token_that_nothing_precedes(foreign: Any, alice: str) -> None:
+    opened = load_bundle(foreign.bundle)
+    text = alice[:300]
+    ids = opened.tokenizer.encode(text)
+    score = score_text(opened.model, opened.tokenizer, [text])
+    assert score.tokens == len(ids) - 1
+    num_bytes = len(text.encode()) - len(opened.tokenizer.token_bytes[ids[0]])
+    assert score.bits_per_byte * math.log(2) * num_bytes == pytest.approx(score.nll_per_token * score.tokens)

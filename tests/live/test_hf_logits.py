@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from codling.artifact.hf import config_json, model_tensors, write_json, write_tensors
+from codling.artifact.hf import config_json, model_tensors, write_json
+from codling.artifact.tensor_files import write_tensors
 from codling.model.config import ModelConfig
 from codling.model.init import init_transformer
 from codling.model.transformer import Transformer

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from codling.artifact.hf import WEIGHTS_FILE, model_tensors, read_tensors
+from codling.artifact.hf import WEIGHTS_FILE, model_tensors
 from codling.artifact.model_files import load_model
+from codling.artifact.tensor_files import read_tensors
 from codling.compress.embedding_quant import quantize_embedding
 from codling.compress.palettize import palettize
 from codling.compress.tensors import compressed_names

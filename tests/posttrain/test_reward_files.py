@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from codling.artifact.hf import WEIGHTS_FILE, read_tensors, write_tensors
+from codling.artifact.hf import WEIGHTS_FILE
 from codling.artifact.model_files import tokenizer_of
+from codling.artifact.tensor_files import read_tensors, write_tensors
 from codling.errors import UserError
 from codling.posttrain.reward_files import HEADS_FILE, load_reward_model, save_reward_model
 from codling.posttrain.reward_model import RewardModel, init_reward_model

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codling.errors import UserError
-from codling.tokenizer.chat_template import CHAT_TEMPLATE, SPECIAL_TEXT, EncodedChat, encode_chat
+from codling.tokenizer.chat_template import CHAT_TEMPLATE, SPECIAL_TEXT, EncodedChat, check_template, encode_chat
 from codling.tokenizer.encode import Tokenizer
+from codling.tokenizer.hf_files import tokenizer_files
+from codling.tokenizer.imported import GENERATION_FILE, ImportedTokenizer
 from codling.tokenizer.special_tokens import END, SPECIAL_TOKENS, TOOL_CALL, USER
 
 CALL = {"name": "add", "arguments": {"day": "5 May", "who": ["Zoë"]}}
@@ -134,3 +136,11 @@ def test_speaking_out_of_turn_is_refused(tokenizer: Tokenizer, messages: list[di
 def test_impossible_conversation_is_refused(tokenizer: Tokenizer) -> None:
     with pytest.raises(UserError, match=r"messages\[0\]: a message of the tool at the start"):
         encode_chat(tokenizer, [{"role": "tool", "content": "5"}])
+
+
+def test_an_imported_tokenizer_has_another_template(tokenizer: Tokenizer) -> None:
+    files = tokenizer_files(tokenizer, 100) | {GENERATION_FILE: b'{"eos_token_id": 2}'}
+    imported = ImportedTokenizer.from_files(files, vocab_size=tokenizer.vocab_size, source="here")
+    check_template(tokenizer)
+    with pytest.raises(UserError, match="codling's chat template does not fit"):
+        encode_chat(imported, [{"role": "user", "content": "hi"}])

@@ -14,7 +14,18 @@ from codling.model.partition import Partition
 from codling.model.transformer import Transformer
 from codling.train.adastar import AdaStarConfig
 from codling.train.optimizer import build_optimizer
-from codling.train.sharding import MeshConfig, build_mesh, check_fit, data_mesh, place_rows, replicate, shardings_of
+from codling.train.sharding import (
+    MeshConfig,
+    build_mesh,
+    by_rows,
+    check_fit,
+    data_mesh,
+    local_copies,
+    local_mesh,
+    place_rows,
+    replicate,
+    shardings_of,
+)
 from codling.train.state import init_state
 
 spec: Any = PartitionSpec
@@ -32,6 +43,22 @@ def test_rows_are_split_in_order_and_nothing_is_lost() -> None:
     np.testing.assert_array_equal(placed, ROWS)
     shards = sorted(placed.addressable_shards, key=lambda shard: shard.device.id)
     np.testing.assert_array_equal(np.stack([shard.data for shard in shards]), [ROWS[:2], ROWS[2:]])
+
+
+def test_by_rows_every_device_runs_its_own_rows_beside_a_copy() -> None:
+    mesh = local_mesh(4)
+    assert local_mesh(3).size == 1
+    scale = local_copies(jnp.asarray([1.0, 2.0, 3.0]), mesh)
+    seen = []
+
+    def of_rows(scale: jax.Array, rows: jax.Array) -> jax.Array:
+        seen.append(rows.shape)
+        return rows * scale[None] - rows.mean()  # of the device's own
+
+    found = jax.jit(by_rows(of_rows, mesh))(scale, ROWS)
+    expected = np.concatenate([part * [1.0, 2.0, 3.0] - part.mean() for part in (ROWS[:2], ROWS[2:])])
+    np.testing.assert_allclose(found, expected)
+    assert seen == [(2, 3)]
 
 
 def test_every_device_has_a_whole_copy() -> None:

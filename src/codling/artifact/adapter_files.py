@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from codling.adapters.lora import LoraLinear
-from codling.artifact.hf import LAYER_NAMES, WEIGHTS_FILE, read_json, read_tensors, write_json, write_tensors
+from codling.artifact.hf import LAYER_NAMES, WEIGHTS_FILE, read_json, write_json
 from codling.artifact.manifest import file_sha256
+from codling.artifact.tensor_files import read_tensors, write_tensors
 from codling.errors import UserError
 from codling.model.linear import Linear
 from codling.model.transformer import Transformer

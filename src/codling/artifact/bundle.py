@@ -1,6 +1,8 @@
-"""The bundle: what users run, move and publish. Hugging Face layout, the manifest, and `adapters/<name>/`."""
+"""The bundle: what users run, move and publish. Hugging Face layout, the manifest, and `adapters/<name>/`.
 
-import os
+One that was made of somebody else's checkpoint has their `tokenizer.json` and no `tokenizer.model`.
+"""
+
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -9,16 +11,26 @@ from codling.adapters.lora import merge
 from codling.artifact.adapter_files import attach_adapter
 from codling.artifact.hf import CONFIG_FILE, WEIGHTS_FILE, read_json, write_json
 from codling.artifact.manifest import Manifest
-from codling.artifact.model_files import QUANTIZATION_KEY, load_config, load_model, save_model, tokenizer_of
+from codling.artifact.model_files import (
+    QUANTIZATION_KEY,
+    load_config,
+    load_model,
+    save_model,
+    special_ids_of,
+    tokenizer_of,
+)
+from codling.artifact.outputs import new_directory
 from codling.artifact.stage import load_artifact
 from codling.errors import UserError
 from codling.model.transformer import Transformer
-from codling.tokenizer.encode import Tokenizer
+from codling.tokenizer.encode import MODEL_FILE, Tokenizer
 from codling.tokenizer.hf_files import tokenizer_files
+from codling.tokenizer.imported import GENERATION_FILE, ImportedTokenizer, TextTokenizer
 from codling.tokenizer.special_tokens import BOS, END, EOS, PAD
 
 ADAPTERS_DIRECTORY = "adapters"
-GENERATION_FILE = "generation_config.json"
+OWN_GENERATION = {"bos_token_id": BOS.id, "eos_token_id": [END.id, EOS.id], "pad_token_id": PAD.id, "do_sample": False}
+"""`generation_config.json` for codling's own tokenizers."""
 RECOVERY_ADAPTER = "recovery"
 """The adapter that a palettized bundle uses unless told otherwise."""
 NO_ADAPTER = "none"
@@ -30,7 +42,7 @@ class Bundle(NamedTuple):
     path: Path
     manifest: Manifest
     model: Transformer
-    tokenizer: Tokenizer
+    tokenizer: TextTokenizer
     adapter: str
     """Name of the adapter that is in the model, or `none`."""
 
@@ -40,15 +52,22 @@ class Bundle(NamedTuple):
         return f"{self.manifest.id}+{self.adapter}"
 
 
-def write_bundle_files(directory: Path, model_directory: Path, tokenizer: Tokenizer) -> None:
+def write_bundle_files(directory: Path, model_directory: Path, tokenizer: TextTokenizer) -> None:
     """Copy a model's files and add the tokenizer's and the generation defaults."""
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         shutil.copyfile(model_directory / name, directory / name)
-    context_length_tokens = load_config(directory).context_length_tokens
-    for name, content in tokenizer_files(tokenizer, context_length_tokens).items():
+    write_tokenizer_files(directory, tokenizer)
+
+
+def write_tokenizer_files(directory: Path, tokenizer: TextTokenizer) -> None:
+    """Add the tokenizer's files and the generation defaults to the model in a directory."""
+    if isinstance(tokenizer, ImportedTokenizer):
+        files = tokenizer.files
+    else:
+        files = tokenizer_files(tokenizer, load_config(directory).context_length_tokens)
+        write_json(directory / GENERATION_FILE, OWN_GENERATION)
+    for name, content in files.items():
         (directory / name).write_bytes(content)
-    generation = {"bos_token_id": BOS.id, "eos_token_id": [END.id, EOS.id], "pad_token_id": PAD.id, "do_sample": False}
-    write_json(directory / GENERATION_FILE, generation)
 
 
 def adapter_names(directory: Path) -> list[str]:
@@ -64,7 +83,7 @@ def load_bundle(directory: Path, adapter: str | None = None) -> Bundle:
     an adapter that is not there or was trained for another base.
     """
     manifest = load_artifact(directory, "bundle").manifest
-    tokenizer = Tokenizer.load(directory)
+    tokenizer = _load_tokenizer(directory, manifest)
     if tokenizer.sha256 != tokenizer_of(directory):
         raise UserError(f"{directory}: the tokenizer does not belong to the weights; copy the bundle again, whole")
     names = adapter_names(directory)
@@ -82,6 +101,13 @@ def load_bundle(directory: Path, adapter: str | None = None) -> Bundle:
     return Bundle(directory, manifest, model, tokenizer, adapter)
 
 
+def _load_tokenizer(directory: Path, manifest: Manifest) -> TextTokenizer:
+    """Codling's own where the manifest lists one, the one that came with the checkpoint otherwise."""
+    if MODEL_FILE in manifest.files_sha256:
+        return Tokenizer.load(directory)
+    return ImportedTokenizer.load(directory, load_config(directory).vocab_size)
+
+
 def is_palettized(directory: Path) -> bool:
     """Whether the bundle's weights are compressed."""
     return QUANTIZATION_KEY in read_json(directory / CONFIG_FILE)
@@ -90,24 +116,12 @@ def is_palettized(directory: Path) -> bool:
 def export_hf(bundle: Bundle, out: Path) -> None:
     """Write a bundle as plain dense float32 files that transformers and others read, its adapter folded in.
 
-    Errors: `UserError` if `out` is there and not empty; then nothing is written.
+    Errors: as for `new_directory`.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: not empty; choose another --out")
-    parent = next(path for path in out.absolute().parents if path.exists())
-    if not parent.is_dir():
-        raise UserError(f"{out}: cannot be made, as {parent} is a file; choose another --out")
-    # Named after this process: what somebody else keeps beside `out` is never touched.
-    out = out.resolve()
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    try:
+    with new_directory(out) as partial:
         dense = partial / "dense"
-        dense.mkdir(parents=True)
-        save_model(dense, bundle.model, tokenizer_sha256=bundle.tokenizer.sha256)
+        dense.mkdir()
+        special_ids = special_ids_of(bundle.path)
+        save_model(dense, bundle.model, tokenizer_sha256=bundle.tokenizer.sha256, special_ids=special_ids)
         write_bundle_files(partial, dense, bundle.tokenizer)
         shutil.rmtree(dense)
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

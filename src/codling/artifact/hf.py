@@ -1,4 +1,4 @@
-"""Models in the Hugging Face layout: `config.json` and `model.safetensors`, read and written.
+"""Models in the Hugging Face layout: `config.json` and the tensors of `model.safetensors`.
 
 A codling model with query/key norm is a `Qwen3ForCausalLM`, one without is a `LlamaForCausalLM`; nothing is
 lost either way. Weights have the names and the [out, in] layout that these classes expect, so other runtimes
@@ -6,6 +6,7 @@ read them.
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,20 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from codling.config import from_dict
 from codling.errors import UserError
 from codling.model.config import ModelConfig
 from codling.model.init import init_transformer
+from codling.model.norm import RMSNorm
 from codling.model.transformer import Transformer
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 EMBEDDING_NAME = "model.embed_tokens.weight"
+FINAL_NORM_NAME = "model.norm.weight"
+HEAD_NAME = "lm_head.weight"
+"""The output embedding, where a writer repeats it."""
 
 LAYER_NAMES = {
     "attention_norm.scale": "input_layernorm.weight",
@@ -41,12 +44,21 @@ LAYER_NAMES = {
 }
 """Path inside a block -> name inside `model.layers.<i>`."""
 
-FIXED_VALUES = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "use_sliding_window": False}
+FIXED_VALUES = {
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "mlp_bias": False,
+    "use_sliding_window": False,
+    "partial_rotary_factor": 1.0,
+}
 """Choices that these architectures leave open and codling does not; a file that leaves them out means the same."""
 
+SpecialIds = Mapping[str, int | list[int]]
+"""Ids of special tokens by role: bos, eos, pad, as far as a tokenizer has them; several may end a text."""
 
-def config_json(config: ModelConfig, special_ids: dict[str, int]) -> dict[str, Any]:
-    """The model's `config.json`; `special_ids` gives bos, eos and pad."""
+
+def config_json(config: ModelConfig, special_ids: SpecialIds, dtype: str = "float32") -> dict[str, Any]:
+    """The model's `config.json`; `dtype` is what its weights are stored in."""
     kind = "qwen3" if config.query_key_norm else "llama"
     return {
         "architectures": ["Qwen3ForCausalLM" if config.query_key_norm else "LlamaForCausalLM"],
@@ -67,7 +79,7 @@ def config_json(config: ModelConfig, special_ids: dict[str, int]) -> dict[str, A
         "mlp_bias": False,
         "attention_dropout": 0.0,
         "tie_word_embeddings": True,
-        "torch_dtype": "float32",
+        "torch_dtype": dtype,
         "use_cache": True,
         **{f"{name}_token_id": token_id for name, token_id in special_ids.items()},
     }
@@ -78,12 +90,14 @@ def model_config(values: dict[str, Any], *, source: str) -> ModelConfig:
     if values.get("model_type") not in ("qwen3", "llama"):
         raise UserError(f"{source}: model_type {values.get('model_type')!r} is not one of qwen3, llama")
     if not values.get("tie_word_embeddings", False):
-        raise UserError(f"{source}: input and output embedding must be one matrix (tie_word_embeddings)")
+        raise UserError(f"{source}: untied; input and output embedding must be one matrix (tie_word_embeddings)")
     for key, fixed in FIXED_VALUES.items():
         if values.get(key, fixed) != fixed:
             raise UserError(f"{source}: {key} {values[key]!r} is not supported, only {fixed!r}")
     scaling = values.get("rope_scaling") or {}
     parameters = values.get("rope_parameters") or scaling
+    if not isinstance(parameters, dict):
+        raise UserError(f"{source}: RoPE parameters {parameters!r} are no JSON object")
     rope_type = parameters.get("rope_type", parameters.get("type", "default"))
     if rope_type != "default":
         raise UserError(f"{source}: RoPE scaling of type {rope_type!r} is not supported")
@@ -98,85 +112,85 @@ def model_config(values: dict[str, Any], *, source: str) -> ModelConfig:
         "context_length_tokens": "max_position_embeddings",
         "norm_epsilon": "rms_norm_eps",
     }
-    missing = [key for key in keys.values() if key not in values]
+    given = _llama_defaults(values) | values if values["model_type"] == "llama" else values
+    missing = [key for key in keys.values() if key not in given]
     if missing:
         raise UserError(f"{source}: key '{missing[0]}' is missing")
-    ours: dict[str, Any] = {ours: values[theirs] for ours, theirs in keys.items()}
+    ours: dict[str, Any] = {ours: given[theirs] for ours, theirs in keys.items()}
     ours["rope_theta"] = parameters.get("rope_theta", values.get("rope_theta"))
     ours["query_key_norm"] = values["model_type"] == "qwen3"
     return from_dict(ModelConfig, ours, source=source)
 
 
+def _llama_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What older files leave out: no grouping of heads, and heads that share the width of the residual stream."""
+    num_heads, model_dim = values.get("num_attention_heads"), values.get("hidden_size")
+    if not isinstance(num_heads, int) or not isinstance(model_dim, int) or num_heads < 1:
+        return {}
+    return {"num_key_value_heads": num_heads, "head_dim": model_dim // num_heads}
+
+
 def model_tensors(model: Transformer) -> dict[str, np.ndarray]:
-    """All weights under their Hugging Face names, one array a layer."""
+    """All weights under their Hugging Face names, one array a layer; on a CPU they share the model's memory."""
     tensors = {
         EMBEDDING_NAME: np.asarray(model.embedding),
-        "model.norm.weight": np.asarray(model.final_norm.scale),
+        FINAL_NORM_NAME: np.asarray(model.final_norm.scale),
     }
-    for path, stacked in _block_arrays(model).items():
-        for layer in range(model.config.num_layers):
-            tensors[f"model.layers.{layer}.{LAYER_NAMES[path]}"] = np.ascontiguousarray(stacked[layer])
+    for path, leaf in _block_arrays(model).items():
+        stacked = np.asarray(leaf)
+        for layer, name in enumerate(_layer_names(path, model.config)):
+            tensors[name] = np.ascontiguousarray(stacked[layer])
     return tensors
 
 
-def model_from_tensors(config: ModelConfig, tensors: dict[str, np.ndarray], *, source: str) -> Transformer:
-    """Build the model. Errors: `UserError` naming a tensor that is missing, surplus or of the wrong shape."""
-    like = eqx.filter_eval_shape(init_transformer, config, jax.random.key(0))
-    remaining = dict(tensors)
+def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of a model, by its Hugging Face name."""
+    like = _like(config)
+    shapes = {EMBEDDING_NAME: like.embedding.shape, FINAL_NORM_NAME: like.final_norm.scale.shape}
+    for path, stacked in _block_arrays(like).items():
+        shapes |= dict.fromkeys(_layer_names(path, config), stacked.shape[1:])
+    return shapes
 
-    def take(name: str, shape: tuple[int, ...]) -> np.ndarray:
-        if name not in remaining:
-            raise UserError(f"{source}: tensor '{name}' is missing")
-        tensor = remaining.pop(name)
-        if tensor.shape != shape:
-            raise UserError(
-                f"{source}: tensor '{name}' has shape {list(tensor.shape)}, the config asks for {list(shape)}"
-            )
+
+def check_names(config: ModelConfig, names: Iterable[str], *, source: str) -> None:
+    """Errors: `UserError` naming a tensor that is missing or surplus."""
+    found, expected = set(names), tensor_shapes(config)
+    if missing := [name for name in expected if name not in found]:
+        raise UserError(f"{source}: tensor '{missing[0]}' is missing")
+    # Some writers repeat the tied matrix.
+    if surplus := found - expected.keys() - {HEAD_NAME}:
+        raise UserError(f"{source}: tensor '{min(surplus)}' belongs to no part of this model")
+
+
+def check_shape(name: str, found: tuple[int, ...], expected: tuple[int, ...], *, source: str) -> None:
+    """Errors: `UserError` for a tensor of the wrong shape."""
+    if found != expected:
+        raise UserError(f"{source}: tensor '{name}' has shape {list(found)}, the config asks for {list(expected)}")
+
+
+def model_from_tensors(config: ModelConfig, tensors: Mapping[str, np.ndarray], *, source: str) -> Transformer:
+    """Build the model in float32; each tensor is looked up once.
+
+    Errors: `UserError` naming a tensor that is missing, surplus or of the wrong shape.
+    """
+    check_names(config, tensors, source=source)
+    shapes = tensor_shapes(config)
+
+    def take(name: str) -> np.ndarray:
+        tensor = tensors[name]
+        check_shape(name, tensor.shape, shapes[name], source=source)
         return tensor.astype(np.float32)
 
-    leaves = {
-        "embedding": take(EMBEDDING_NAME, like.embedding.shape),
-        "final_norm.scale": take("model.norm.weight", like.final_norm.scale.shape),
-    }
-    for path, stacked in _block_arrays(like).items():
-        names = [f"model.layers.{layer}.{LAYER_NAMES[path]}" for layer in range(config.num_layers)]
-        leaves[f"blocks.{path}"] = np.stack([take(name, stacked.shape[1:]) for name in names])
-    remaining.pop("lm_head.weight", None)  # some writers repeat the tied matrix
-    if remaining:
-        raise UserError(f"{source}: tensor '{min(remaining)}' belongs to no part of this model")
+    def stack(path: Any, _: Any) -> jax.Array:
+        return jnp.asarray(np.stack([take(name) for name in _layer_names(_dotted(path), config)]))
 
-    def fill(path: Any, leaf: Any) -> Any:
-        return jnp.asarray(leaves[_dotted(path)])
-
-    return jax.tree_util.tree_map_with_path(fill, like)  # type: ignore[no-any-return]
-
-
-def write_tensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write safetensors with all names in order, so that the same weights give the same bytes."""
-    save_file(dict(sorted(tensors.items())), path, metadata={"format": "pt", **metadata})
-    # The library writes the metadata in random order; in order, the header has the same length.
-    with path.open("r+b") as file:
-        size_bytes = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size_bytes))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(size_bytes)
-        assert len(text) == size_bytes
-        file.seek(8)
-        file.write(text)
-
-
-def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Read all tensors and the metadata.
-
-    Errors: `UserError` for a file that is missing, truncated or not safetensors.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; the bundle is not complete")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, ValueError) as error:
-        raise UserError(f"{path}: not readable as safetensors, perhaps truncated ({error})") from None
+    like = _like(config)
+    return Transformer(
+        jnp.asarray(take(EMBEDDING_NAME)),
+        jax.tree_util.tree_map_with_path(stack, like.blocks),
+        RMSNorm(jnp.asarray(take(FINAL_NORM_NAME)), config.norm_epsilon),
+        config,
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -194,7 +208,22 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Write a JSON object for people and programs."""
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_bytes(json_bytes(values))
+
+
+def json_bytes(values: dict[str, Any]) -> bytes:
+    """What `write_json` writes."""
+    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _like(config: ModelConfig) -> Transformer:
+    """A model's tree, of shapes only."""
+    like: Transformer = eqx.filter_eval_shape(init_transformer, config, jax.random.key(0))
+    return like
+
+
+def _layer_names(path: str, config: ModelConfig) -> list[str]:
+    return [f"model.layers.{layer}.{LAYER_NAMES[path]}" for layer in range(config.num_layers)]
 
 
 def _block_arrays(model: Transformer) -> dict[str, Any]:

@@ -1,22 +1,24 @@
 """A stage's model on disk: `config.json` and `model.safetensors`, dense or palettized."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final, final
 
 import numpy as np
 
 from codling.artifact.hf import (
     CONFIG_FILE,
     WEIGHTS_FILE,
+    SpecialIds,
     config_json,
     model_config,
     model_from_tensors,
     model_tensors,
     read_json,
-    read_tensors,
     write_json,
-    write_tensors,
 )
-from codling.compress.tensors import Compressed, compressed_names, from_tensors, to_metadata, to_tensors
+from codling.artifact.tensor_files import StoredTensors, write_tensors
+from codling.compress.tensors import Compressed, compressed_names, from_tensors, part_names, to_metadata, to_tensors
 from codling.errors import UserError
 from codling.model.config import ModelConfig
 from codling.model.transformer import Transformer
@@ -27,22 +29,38 @@ TOKENIZER_KEY = "codling_tokenizer_sha256"
 QUANTIZATION_KEY = "quantization_config"
 """In `config.json` of a palettized model: other runtimes refuse what they cannot read instead of misreading it."""
 
+OWN_SPECIAL_IDS: Final[SpecialIds] = {"bos": BOS.id, "eos": END.id, "pad": PAD.id}
+"""Those of codling's own tokenizers."""
 
-def save_model(directory: Path, model: Transformer, *, tokenizer_sha256: str) -> None:
-    """Write a dense float32 model."""
-    _write_config(directory, model.config, tokenizer_sha256, {})
+
+def save_model(
+    directory: Path, model: Transformer, *, tokenizer_sha256: str, special_ids: SpecialIds = OWN_SPECIAL_IDS
+) -> None:
+    """Write a dense float32 model; the special ids are for other runtimes."""
+    write_config(directory, model.config, tokenizer_sha256=tokenizer_sha256, special_ids=special_ids)
     write_tensors(directory / WEIGHTS_FILE, model_tensors(model), {})
 
 
 def save_compressed_model(
-    directory: Path, model: Transformer, compressed: dict[str, Compressed], *, tokenizer_sha256: str
+    directory: Path,
+    model: Transformer,
+    compressed: dict[str, Compressed],
+    *,
+    tokenizer_sha256: str,
+    special_ids: SpecialIds = OWN_SPECIAL_IDS,
 ) -> None:
     """Write a model of which the named tensors are compressed; the rest (norm scales) stays float32."""
     tensors = {name: tensor for name, tensor in model_tensors(model).items() if name not in compressed}
     for name, matrix in compressed.items():
         tensors |= to_tensors(name, matrix)
     quantization = {"quant_method": "codling_palettized", "format": "native/FORMAT.md"}
-    _write_config(directory, model.config, tokenizer_sha256, {QUANTIZATION_KEY: quantization})
+    write_config(
+        directory,
+        model.config,
+        tokenizer_sha256=tokenizer_sha256,
+        special_ids=special_ids,
+        quantization=quantization,
+    )
     write_tensors(directory / WEIGHTS_FILE, tensors, to_metadata(compressed))
 
 
@@ -52,8 +70,8 @@ def load_model(directory: Path) -> Transformer:
     Errors: `UserError` for files that are missing or damaged, and for tensors that do not fit the config.
     """
     config = load_config(directory)
-    tensors, metadata = read_tensors(directory / WEIGHTS_FILE)
-    return model_from_tensors(config, _dense(tensors, metadata), source=str(directory / WEIGHTS_FILE))
+    path = directory / WEIGHTS_FILE
+    return model_from_tensors(config, _DenseTensors(StoredTensors([path])), source=str(path))
 
 
 def load_config(directory: Path) -> ModelConfig:
@@ -70,19 +88,44 @@ def tokenizer_of(directory: Path) -> str:
     return sha256
 
 
-def _write_config(
-    directory: Path, config: ModelConfig, tokenizer_sha256: str, extra: dict[str, dict[str, str]]
+def special_ids_of(directory: Path) -> SpecialIds:
+    """The special ids that a model's config names, to be handed on to what is made of it."""
+    values = read_json(directory / CONFIG_FILE)
+    return {role: values[f"{role}_token_id"] for role in OWN_SPECIAL_IDS if f"{role}_token_id" in values}
+
+
+def write_config(
+    directory: Path,
+    config: ModelConfig,
+    *,
+    tokenizer_sha256: str,
+    special_ids: SpecialIds,
+    dtype: str = "float32",
+    quantization: Mapping[str, str] | None = None,
 ) -> None:
-    special_ids = {"bos": BOS.id, "eos": END.id, "pad": PAD.id}
-    values = config_json(config, special_ids) | {TOKENIZER_KEY: tokenizer_sha256} | extra
+    """Write a model's `config.json`."""
+    extra = {} if quantization is None else {QUANTIZATION_KEY: dict(quantization)}
+    values = config_json(config, special_ids, dtype) | {TOKENIZER_KEY: tokenizer_sha256} | extra
     write_json(directory / CONFIG_FILE, values)
 
 
-def _dense(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> dict[str, np.ndarray]:
-    dense = dict(tensors)
-    for name in compressed_names(metadata):
-        matrix = from_tensors(name, tensors, metadata)
-        for part in to_tensors(name, matrix):
-            del dense[part]
-        dense[name] = matrix.dequantize()
-    return dense
+@final
+class _DenseTensors(Mapping[str, np.ndarray]):
+    """What a file's tensors stand for: those that are compressed come back dense, when they are asked for."""
+
+    def __init__(self, stored: StoredTensors) -> None:
+        self._stored = stored
+        self._metadata = stored.metadata
+        self._compressed = set(compressed_names(self._metadata))
+        self._names = (stored.keys() - part_names(self._metadata)) | self._compressed
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name in self._compressed:
+            return from_tensors(name, self._stored, self._metadata).dequantize()
+        return self._stored[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

@@ -13,13 +13,12 @@ from codling.chat.decode import Decoder
 from codling.errors import UserError
 from codling.model.generate import Sampling
 from codling.tokenizer.assistant_turn import AssistantTurn, parse_assistant
-from codling.tokenizer.chat_template import encode_chat
+from codling.tokenizer.chat_template import check_template, encode_chat
 from codling.tokenizer.encode import StreamDecoder
-from codling.tokenizer.special_tokens import BOS, END, EOS, TOOL_CALL
+from codling.tokenizer.special_tokens import TOOL_CALL
 
 FinishReason = Literal["stop", "length", "context", "interrupted"]
 """The model ended its turn; the limit on new tokens; the end of the context; the reader stopped reading."""
-STOP_IDS = (END.id, EOS.id)
 
 
 class Answer(NamedTuple):
@@ -79,6 +78,10 @@ class Session:
         """Tool calls of the last answer that have no result yet."""
         return len(self._messages[-1].get("tool_calls", ())) if self._messages else 0
 
+    def check_chat(self) -> None:
+        """Errors: `UserError` if this bundle can only write on from plain text."""
+        check_template(self._tokenizer)
+
     def ask(self, message: str) -> Iterator[str]:
         """Say something; returns the text of the answer in pieces, as it is written. Calls are in `last_answer`.
 
@@ -97,7 +100,7 @@ class Session:
 
     def continue_text(self, text: str) -> Iterator[str]:
         """Write on from plain text, without a conversation. Errors: as for `ask`."""
-        prompt = [BOS.id, *self._tokenizer.encode(text)]
+        prompt = [*self._tokenizer.begin_ids, *self._tokenizer.encode(text)]
         self._decoder.check_fits(prompt)
         return self._stream(prompt, None)
 
@@ -112,13 +115,13 @@ class Session:
         first_token_s = 0.0
         ids: list[int] = []
         text = StreamDecoder(self._tokenizer, show_special=True)
-        is_content = True
+        stop_ids, is_content = self._tokenizer.stop_ids, True
         reason: FinishReason = "interrupted"
         try:
-            for token_id in self._decoder.run(prompt, self._max_new_tokens, STOP_IDS):
+            for token_id in self._decoder.run(prompt, self._max_new_tokens, stop_ids):
                 ids.append(token_id)
                 first_token_s = first_token_s or time.perf_counter() - start_s
-                is_content = is_content and token_id not in (*STOP_IDS, TOOL_CALL.id)
+                is_content = is_content and token_id not in (*stop_ids, self._tokenizer.tool_call_id)
                 if is_content and (piece := text.push(token_id)):
                     yield piece
             if rest := text.finish():
@@ -139,7 +142,7 @@ class Session:
                 self._messages = [*messages, _message(self.last_answer.turn)]
 
     def _finish_reason(self, prompt: Sequence[int], ids: Sequence[int]) -> FinishReason:
-        if ids[-1] in STOP_IDS:
+        if ids[-1] in self._tokenizer.stop_ids:
             return "stop"
         return "context" if len(prompt) + len(ids) == self.context_length_tokens else "length"
 

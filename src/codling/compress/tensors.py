@@ -67,6 +67,17 @@ def compressed_names(metadata: Mapping[str, str]) -> list[str]:
     return sorted([*_listed(metadata, PALETTIZED_KEY), *_listed(metadata, INT8_KEY)])
 
 
+def part_names(metadata: Mapping[str, str]) -> set[str]:
+    """Names of the tensors that the compressed matrices of a file are stored as."""
+    if VERSION_KEY not in metadata:
+        return set()
+    palettized_suffixes = (INDICES_SUFFIX, TABLES_SUFFIX, SCALES_SUFFIX)
+    parts = {name + suffix for name in _listed(metadata, PALETTIZED_KEY) for suffix in palettized_suffixes}
+    return parts | {
+        name + suffix for name in _listed(metadata, INT8_KEY) for suffix in (INT8_VALUES_SUFFIX, INT8_SCALES_SUFFIX)
+    }
+
+
 def from_tensors(name: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Compressed:
     """Put one matrix together from the tensors and the metadata of a file.
 

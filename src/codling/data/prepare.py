@@ -30,7 +30,7 @@ from codling.data.tokens import (
 )
 from codling.tokenizer.chat_template import EncodedChat, encode_chat
 from codling.tokenizer.encode import MODEL_FILE, Tokenizer
-from codling.tokenizer.special_tokens import SPECIAL_TOKENS
+from codling.tokenizer.imported import TextTokenizer
 from codling.tokenizer.train import TokenizerConfig, train_tokenizer
 
 
@@ -172,8 +172,8 @@ def open_corpus(directory: Path) -> Corpus:
     return Corpus(Tokenizer.load(directory), *splits)
 
 
-def token_lengths_bytes(tokenizer: Tokenizer) -> Int32[np.ndarray, " V"]:
+def token_lengths_bytes(tokenizer: TextTokenizer) -> Int32[np.ndarray, " V"]:
     """UTF-8 bytes of text that each token stands for; special tokens stand for none."""
-    lengths = [len(text) for text in tokenizer.token_bytes]
-    lengths[: len(SPECIAL_TOKENS)] = [0] * len(SPECIAL_TOKENS)
-    return np.asarray(lengths, np.int32)
+    lengths = np.asarray([len(text) for text in tokenizer.token_bytes], np.int32)
+    lengths[list(tokenizer.special_ids)] = 0
+    return lengths

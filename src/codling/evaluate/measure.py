@@ -17,7 +17,7 @@ from codling.evaluate.heldout import heldout_figures
 from codling.evaluate.skills import skill_figures
 from codling.model.transformer import Transformer
 from codling.skills.example_files import read_examples
-from codling.tokenizer.encode import Tokenizer
+from codling.tokenizer.imported import TextTokenizer
 
 MEASUREMENTS_FILE = "measurements.json"
 """Everything measured, with the answers that were scored."""
@@ -81,7 +81,7 @@ def run_measure(config: MeasureConfig, inputs: Inputs, out: Workspace, key: PRNG
     }
 
 
-def _skills(config: MeasureConfig, inputs: Inputs, model: Transformer, tokenizer: Tokenizer) -> dict[str, Any]:
+def _skills(config: MeasureConfig, inputs: Inputs, model: Transformer, tokenizer: TextTokenizer) -> dict[str, Any]:
     return {
         name: skill_figures(
             build_skill(name, config.conversations),
@@ -94,8 +94,8 @@ def _skills(config: MeasureConfig, inputs: Inputs, model: Transformer, tokenizer
     }
 
 
-def _stories(config: MeasureConfig, model: Transformer, tokenizer: Tokenizer) -> list[dict[str, str]]:
-    prompts = [[tokenizer.bos_id, *tokenizer.encode(text)] for text in config.story_beginnings]
+def _stories(config: MeasureConfig, model: Transformer, tokenizer: TextTokenizer) -> list[dict[str, str]]:
+    prompts = [[*tokenizer.begin_ids, *tokenizer.encode(text)] for text in config.story_beginnings]
     answers = greedy_answers(model, prompts, config.max_story_tokens)
     return [
         {"beginning": beginning, "continuation": tokenizer.decode(answer)}

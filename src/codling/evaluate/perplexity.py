@@ -3,7 +3,8 @@
 The text becomes rows as in training: a document starts with the token of its start, is cut into rows of the model's
 context length that do not overlap, and its positions start over in each row. So every token of the text is
 predicted exactly once, from what precedes it in its document and its row. The end of a document is not predicted: a
-file may be any part of a longer text.
+file may be any part of a longer text. An imported tokenizer may have no start token: then a document's first token is
+not predicted, and its bytes are not counted.
 """
 
 from pathlib import Path
@@ -16,7 +17,7 @@ from codling.data.tokens import tokenize_documents
 from codling.errors import UserError
 from codling.evaluate.score import TextScore, score_batches
 from codling.model.transformer import Transformer
-from codling.tokenizer.encode import Tokenizer
+from codling.tokenizer.imported import TextTokenizer
 
 BATCH_SIZE_ROWS = 8
 
@@ -39,9 +40,9 @@ def read_text(path: Path) -> list[str]:
     return [text]
 
 
-def score_text(model: Transformer, tokenizer: Tokenizer, documents: list[str]) -> TextScore:
+def score_text(model: Transformer, tokenizer: TextTokenizer, documents: list[str]) -> TextScore:
     """Likelihood of every token of the documents."""
-    tokens = tokenize_documents(documents, lambda text: [tokenizer.bos_id, *tokenizer.encode(text)])
+    tokens = tokenize_documents(documents, lambda text: [*tokenizer.begin_ids, *tokenizer.encode(text)])
     length = model.config.context_length_tokens
     rows = PackedRows(tokens, row_length_tokens=length, seed=0, split_documents=True)
     batches = iterate_once(rows, min(BATCH_SIZE_ROWS, rows.rows_per_epoch))

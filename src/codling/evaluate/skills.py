@@ -8,11 +8,11 @@ from codling.model.transformer import Transformer
 from codling.skills.skill import Answer, Example, Skill, category_scores, mean_score
 from codling.tokenizer.assistant_turn import parse_assistant
 from codling.tokenizer.chat_template import encode_chat
-from codling.tokenizer.encode import Tokenizer
+from codling.tokenizer.imported import TextTokenizer
 
 
 def skill_figures(
-    skill: Skill, examples: Sequence[Example], model: Transformer, tokenizer: Tokenizer, *, max_answer_tokens: int
+    skill: Skill, examples: Sequence[Example], model: Transformer, tokenizer: TextTokenizer, *, max_answer_tokens: int
 ) -> dict[str, Any]:
     """Answer every example greedily: shares of exact answers, and every answer beside the one expected."""
     prompts = [
@@ -43,7 +43,7 @@ def skill_figures(
     }
 
 
-def read_answer(tokenizer: Tokenizer, ids: Sequence[int]) -> Answer:
+def read_answer(tokenizer: TextTokenizer, ids: Sequence[int]) -> Answer:
     """What a model's tokens say, and which calls they make."""
     turn = parse_assistant(tokenizer, ids)
     read = tuple({"name": call.name, "arguments": call.arguments} for call in turn.tool_calls)

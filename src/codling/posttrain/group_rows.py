@@ -231,8 +231,8 @@ def _num_parts(mesh: Mesh) -> int:
 
 
 def _few_counts(num_rows: int) -> int:
-    """So many rows or a few more: four counts an octave, as every count is compiled by itself."""
-    return _round_up(num_rows, 1 << max(0, (num_rows - 1).bit_length() - 3))
+    """So many rows or a few more, as every count is compiled by itself: 1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24..."""
+    return _round_up(num_rows, 1 << max(num_rows > 4, (num_rows - 1).bit_length() - 3))
 
 
 def _round_up(length: int, step: int) -> int:

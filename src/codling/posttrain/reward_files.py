@@ -5,8 +5,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from codling.artifact.hf import read_tensors, write_tensors
 from codling.artifact.model_files import load_model, save_model
+from codling.artifact.tensor_files import read_tensors, write_tensors
 from codling.errors import UserError
 from codling.posttrain.gradings import ASPECTS, NUM_GRADES
 from codling.posttrain.reward_model import RewardModel

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 from codling.config import config
@@ -25,7 +25,7 @@ from codling.model.generate import Generated, Sampling, answer
 from codling.model.partition import DATA
 from codling.model.transformer import Transformer
 from codling.tokenizer.special_tokens import END, EOS
-from codling.train.sharding import gather, local_rows, place_rows, splits_rows_only
+from codling.train.sharding import by_rows, gather, local_rows, place_rows, splits_rows_only
 
 LENGTH_STEP_TOKENS = 64
 """Prompts are padded up to a multiple of this: one compilation for each multiple that occurs."""
@@ -169,8 +169,4 @@ def _sample(
     keys = draw(jax.vmap(jax.random.fold_in, (None, 0))(key, places), np.arange(num_answers))
     if not splits_rows_only(mesh):
         return of_rows(policy, tokens, lengths_tokens, keys)
-    rows, everywhere = PartitionSpec(DATA), PartitionSpec()  # type: ignore[no-untyped-call]
-    sharded = jax.shard_map(
-        of_rows, mesh=mesh, in_specs=(everywhere, rows, rows, rows), out_specs=rows, check_vma=False
-    )
-    return sharded(policy, tokens, lengths_tokens, keys)
+    return by_rows(of_rows, mesh)(policy, tokens, lengths_tokens, keys)

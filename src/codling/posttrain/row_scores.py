@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from codling.model.execution import ComputeConfig, Execution
-from codling.model.partition import DATA, Partition
+from codling.model.partition import Partition
 from codling.model.transformer import Transformer
 from codling.posttrain.group_rows import GroupRows, Groups, group_log_probs, place_groups
-from codling.train.sharding import gather, splits_rows_only
+from codling.train.sharding import by_rows, gather, splits_rows_only
 
 
 class GroupScores(NamedTuple):
@@ -51,12 +51,4 @@ def _score(model: Transformer, rows: GroupRows, *, mesh: Mesh, compute: ComputeC
 
     if not splits_rows_only(mesh):
         return of_rows(model, rows, Execution(compute, Partition(mesh)))
-    split, everywhere = PartitionSpec(DATA), PartitionSpec()  # type: ignore[no-untyped-call]
-    sharded = jax.shard_map(
-        partial(of_rows, execution=Execution(compute)),
-        mesh=mesh,
-        in_specs=(everywhere, split),
-        out_specs=split,
-        check_vma=False,  # the custom gradient of the blocks has not the annotations that the check wants
-    )
-    return sharded(model, rows)
+    return by_rows(partial(of_rows, execution=Execution(compute)), mesh)(model, rows)

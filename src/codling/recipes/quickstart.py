@@ -89,8 +89,8 @@ def quickstart() -> Recipe:
         device_continued=text_stage(260, 3e-3, CONTINUED_MIXTURE, warmup_steps=20, data_seed=3),
         server_long_context=long_context(60, 1e-3),
         device_long_context=long_context(60, 1e-3),
-        server_sft=sft(1800, SFT_RATE),
-        device_sft=sft(1800, SFT_RATE),
+        server_sft=sft(1650, SFT_RATE),
+        device_sft=sft(1650, SFT_RATE),
         alignment=alignment(),
         device_palettize=PalettizeConfig(),
         device_recover=RecoverConfig(
@@ -108,8 +108,8 @@ def quickstart() -> Recipe:
 
 def alignment() -> AlignmentConfig:
     """One round a side, on prompts that fine-tuning has no answers to. The device's begins with more members."""
-    server = alignment_round(num_pair_prompts=400, num_best_prompts=1_500)
-    device = alignment_round(num_pair_prompts=300, num_best_prompts=1_000, num_answers=2)
+    server = alignment_round(num_pair_prompts=400, num_best_prompts=1_200)
+    device = alignment_round(num_pair_prompts=250, num_best_prompts=700, num_answers=2)
     return AlignmentConfig(
         prompts=DrawPromptsConfig(
             num_train_by_skill={"tool_calls": 2_000, "story_answers": 800},
@@ -128,7 +128,7 @@ def alignment_round(*, num_pair_prompts: int, num_best_prompts: int, num_answers
         num_pair_prompts=num_pair_prompts,
         num_best_prompts=num_best_prompts,
         num_preference_steps=40,
-        num_online_iterations=8,
+        num_online_iterations=6,
         row_length_tokens=SHORT_ROW_TOKENS,
         num_answers=num_answers,
     )
@@ -197,7 +197,7 @@ def long_context(num_steps: int, peak_rate: float) -> LongContextConfig:
         measured_kind="tales",
         retrieval=RetrievalConfig(
             lengths_tokens=(128, 256, 512, 768, 1024),
-            num_documents_by_category={"one_fact": 10, "several_facts": 2, "overwritten_fact": 2},
+            num_documents_by_category={"one_fact": 6, "several_facts": 2, "overwritten_fact": 2},
             words=QUESTION_WORDS,
         ),
     )

@@ -4,9 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
-from codling.tokenizer.encode import Tokenizer
+from codling.tokenizer.imported import TextTokenizer
 from codling.tokenizer.messages import ToolCall
-from codling.tokenizer.special_tokens import END, EOS, TOOL_CALL
 
 
 class MalformedCall(NamedTuple):
@@ -26,15 +25,16 @@ class AssistantTurn(NamedTuple):
     """Whether it ended its turn, or was stopped before."""
 
 
-def parse_assistant(tokenizer: Tokenizer, ids: Sequence[int]) -> AssistantTurn:
+def parse_assistant(tokenizer: TextTokenizer, ids: Sequence[int]) -> AssistantTurn:
     """Read what a model wrote after `<|assistant|>`, up to the end of its turn or of the document.
 
-    A call that is no call is reported in the result; a special token out of place shows by name.
+    A call that is no call is reported in the result; a special token out of place shows by name. An imported tokenizer
+    has no calls that we could tell from text.
     """
-    end = next((place for place, id in enumerate(ids) if id in (END.id, EOS.id)), None)
+    end = next((place for place, id in enumerate(ids) if id in tokenizer.stop_ids), None)
     parts: list[list[int]] = [[]]
     for id in ids[:end]:
-        if id == TOOL_CALL.id:
+        if id == tokenizer.tool_call_id:
             parts.append([])
         else:
             parts[-1].append(id)

@@ -18,6 +18,7 @@ import jinja2.sandbox
 
 from codling.errors import UserError
 from codling.tokenizer.encode import Tokenizer
+from codling.tokenizer.imported import TextTokenizer
 from codling.tokenizer.messages import Message, read_messages, read_tools
 from codling.tokenizer.special_tokens import ASSISTANT, BOS, END, SPECIAL_TOKENS
 
@@ -75,8 +76,17 @@ class EncodedChat(NamedTuple):
     """True on what the assistant writes: after `<|assistant|>`, up to and with `<|end|>`."""
 
 
+def check_template(tokenizer: TextTokenizer) -> None:
+    """Errors: `UserError` for an imported tokenizer: its model was taught another template."""
+    if not isinstance(tokenizer, Tokenizer):
+        raise UserError(
+            "this model was imported with its own tokenizer, which codling's chat template does not fit; "
+            "write on from plain text with `codling generate --raw`"
+        )
+
+
 def encode_chat(
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     messages: Sequence[Mapping[str, Any] | Message],
     tools: Sequence[Mapping[str, Any]] | None = None,
     *,
@@ -84,9 +94,10 @@ def encode_chat(
 ) -> EncodedChat:
     """Spell a conversation in tokens. The names of special tokens in its text stay text.
 
-    Errors: `UserError` for what `read_messages` and `read_tools` refuse, and if the assistant is to speak out
-    of turn.
+    Errors: `UserError` for what `read_messages` and `read_tools` refuse, if the assistant is to speak out of turn, and
+    as for `check_template`.
     """
+    check_template(tokenizer)
     turns = read_messages(messages)
     if add_generation_prompt and turns[-1].role not in ("user", "tool"):
         raise UserError(f"messages[{len(turns) - 1}]: the assistant can only answer a user or a tool")

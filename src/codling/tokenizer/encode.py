@@ -9,15 +9,15 @@ bytes per token does both right and is what constrained decoding needs anyway.
 
 import codecs
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, final
+from typing import Final, Protocol, final, runtime_checkable
 
 import sentencepiece
 
 from codling.errors import UserError
-from codling.tokenizer.special_tokens import BOS, END, EOS, FIRST_BYTE_ID, PAD, SPECIAL_TOKENS
+from codling.tokenizer.special_tokens import BOS, END, EOS, FIRST_BYTE_ID, PAD, SPECIAL_TOKENS, TOOL_CALL
 
 MODEL_FILE: Final = "tokenizer.model"
 SPACE_MARK: Final = "\u2581"
@@ -89,12 +89,29 @@ class Tokenizer:
         """Ends a turn of a conversation."""
         return END.id
 
+    @property
+    def special_ids(self) -> range:
+        """The tokens that are not text."""
+        return range(len(SPECIAL_TOKENS))
+
+    @property
+    def begin_ids(self) -> tuple[int, ...]:
+        """What stands before a text."""
+        return (BOS.id,)
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """What ends an answer: the end of the turn, or of the document."""
+        return (END.id, EOS.id)
+
+    @property
+    def tool_call_id(self) -> int:
+        """After it a tool call follows."""
+        return TOOL_CALL.id
+
     def encode(self, text: str) -> list[int]:
         """Spell `text` in tokens, never in special ones. Errors: `UserError` for a lone surrogate."""
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise UserError(f"text: no valid Unicode, there is a lone surrogate at character {error.start}") from None
+        check_unicode(text)
         # SentencePiece would take a real U+2581 for a space, so that one character is spelled in bytes.
         ids: list[int]
         ids, *others = (self._processor.encode(part) for part in text.split(SPACE_MARK))
@@ -117,20 +134,41 @@ class Tokenizer:
         return "".join([*map(stream.push, ids), stream.finish()])
 
 
+def check_unicode(text: str) -> None:
+    """Errors: `UserError` for a lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"text: no valid Unicode, there is a lone surrogate at character {error.start}") from None
+
+
+@runtime_checkable
+class TokenTable(Protocol):
+    """What decoding needs to know of a tokenizer."""
+
+    @property
+    def token_bytes(self) -> Sequence[bytes]:
+        """What each id stands for, UTF-8; a special token stands for its name."""
+
+    @property
+    def special_ids(self) -> Collection[int]:
+        """The tokens that are not text."""
+
+
 @final
 class StreamDecoder:
     """Decodes ids as they come; the bytes of an unfinished character are held back until the rest arrives."""
 
-    def __init__(self, tokenizer: Tokenizer, *, show_special: bool = False):
+    def __init__(self, tokenizer: TokenTable, *, show_special: bool = False):
         self._token_bytes = tokenizer.token_bytes
-        self._show_special = show_special
+        self._hidden_ids = () if show_special else tokenizer.special_ids
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, token_id: int) -> str:
         """Take one more id; return the text that it completes, often none."""
         if not 0 <= token_id < len(self._token_bytes):
             raise UserError(f"token id {token_id}: this tokenizer's ids run from 0 to {len(self._token_bytes) - 1}")
-        if token_id < FIRST_BYTE_ID and not self._show_special:
+        if token_id in self._hidden_ids:
             return ""
         return self._utf8.decode(self._token_bytes[token_id])
 

@@ -6,6 +6,7 @@ share in its own cache is faster than one program whose every operation is sprea
 parameters, heads or tokens are split too: `model.partition` has the one table of what goes where.
 """
 
+from collections.abc import Callable
 from math import prod
 from typing import Any, TypeVar
 
@@ -86,6 +87,39 @@ def data_mesh(batch_size_rows: int) -> Mesh:
     if jax.process_count() > 1 and num_devices < len(devices):
         raise UserError(f"batch_size_rows {batch_size_rows} does not divide over {len(devices)} devices")
     return build_mesh(MeshConfig(data=num_devices), devices[:num_devices])
+
+
+def local_mesh(num_rows: int) -> Mesh:
+    """As many of this process's devices as divide the rows: for what each process computes by itself."""
+    devices = jax.local_devices()
+    num_devices = next(count for count in range(len(devices), 0, -1) if num_rows % count == 0)
+    return build_mesh(MeshConfig(data=num_devices), devices[:num_devices])
+
+
+def local_copies(tree: T, mesh: Mesh) -> T:
+    """A copy of every array on each device of a `local_mesh`."""
+    copies: T = jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))  # type: ignore[no-untyped-call]
+    return copies
+
+
+def by_rows(function: Callable[..., T], mesh: Mesh) -> Callable[..., T]:
+    """`function(copied, *rows)` on every device by itself, with all of `copied` and its own rows of the rest.
+
+    For a mesh that splits rows only, and to be called in a compiled program. What comes back is split by rows too.
+    """
+    split, everywhere = PartitionSpec(DATA), PartitionSpec()  # type: ignore[no-untyped-call]
+
+    def run(copied: PyTree, *rows: PyTree) -> T:
+        found: T = jax.shard_map(
+            function,
+            mesh=mesh,
+            in_specs=(everywhere, *(split for _ in rows)),
+            out_specs=split,
+            check_vma=False,  # the custom gradient of the blocks has not the annotations that the check wants
+        )(copied, *rows)
+        return found
+
+    return run
 
 
 def splits_rows_only(mesh: Mesh) -> bool:

@@ -1,0 +1,57 @@
+"""Directories and files that a command makes: whole in their place, or not there at all."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from codling.errors import UserError
+
+
+@contextlib.contextmanager
+def new_directory(out: Path) -> Iterator[Path]:
+    """A directory to fill, which takes the place of `out` at the end; if anything goes wrong it is gone.
+
+    Errors: `UserError` if `out` is there and not empty, or cannot be made; then nothing is written.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: not empty; choose another --out")
+    partial, out = _beside(out)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def new_file(out: Path) -> Iterator[Path]:
+    """A file to write, which takes the place of `out` at the end; if anything goes wrong it is gone.
+
+    Errors: `UserError` if `out` is there already, or cannot be made; then nothing is written.
+    """
+    if out.exists():
+        raise UserError(f"{out}: there already; choose another --out")
+    partial, out = _beside(out)
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.rename(out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _beside(out: Path) -> tuple[Path, Path]:
+    """Where to write before it is whole, and the place itself.
+
+    Named after this process: what somebody else keeps beside `out` is never touched.
+    """
+    parent = next(path for path in out.absolute().parents if path.exists())
+    if not parent.is_dir():
+        raise UserError(f"{out}: cannot be made, as {parent} is a file; choose another --out")
+    out = out.resolve()
+    return out.with_name(f".{out.name}.partial-{os.getpid()}"), out
