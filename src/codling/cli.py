@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
-from codling.commands import artifacts, bench, build, evaluate, plan, recipe, talk
+from codling.commands import artifacts, bench, build, compress, evaluate, plan, recipe, talk
 from codling.commands.terminal import complain
 from codling.disk import refusal
 from codling.errors import Terminated, UserError
@@ -36,6 +36,9 @@ app.command(epilog="Example: codling generate runs/quickstart/device --prompt 'R
     talk.generate
 )
 app.command(epilog="Example: codling chat runs/quickstart/device --temperature 0.7")(talk.chat)
+app.command(epilog="Example: codling compress runs/quickstart/server --bits 3.7 --calibration notes.txt --out small")(
+    compress.compress
+)
 app.command(epilog="Example: codling export runs/quickstart/device --to hf --out device-hf")(artifacts.export)
 app.command("import", epilog="Example: codling import Qwen3-0.6B --out qwen3")(artifacts.import_)
 app.command(epilog="Example: codling inspect runs/quickstart/device --json")(artifacts.inspect)

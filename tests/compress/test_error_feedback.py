@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from codling.compress.error_feedback import feedback_of, output_error, round_with_feedback
+from codling.compress.error_feedback import descend, feedback_of, output_error, round_with_feedback
 
 
 def correlated_moments(num_inputs: int, seed: int = 0) -> np.ndarray:
@@ -65,9 +65,7 @@ def test_it_is_gptq() -> None:
     upper = np.linalg.cholesky(np.linalg.inv(damped[np.ix_(feedback.order, feedback.order)])).T
     expected = np.empty_like(left)
     for column in range(40):
-        expected[:, column] = tables[
-            np.arange(6), np.abs(tables - left[:, column, None]).argmin(axis=1)
-        ]
+        expected[:, column] = tables[np.arange(6), np.abs(tables - left[:, column, None]).argmin(axis=1)]
         error = (left[:, column] - expected[:, column]) / upper[column, column]
         left[:, column:] -= error[:, None] * upper[column, column:]
     rounded = round_with_feedback(weight, tables, feedback)
@@ -91,4 +89,34 @@ def test_feedback_moves_the_output_less() -> None:
     moments = correlated_moments(96)
     with_it = entries(tables, round_with_feedback(weight, tables, feedback_of(moments)).indices)
     without = entries(tables, round_with_feedback(weight, tables, feedback_of(np.eye(96))).indices)
-    assert output_error(weight, with_it, moments) < 0.5 * output_error(weight, without, moments)
+    assert output_error(weight, with_it, moments) < 0.7 * output_error(weight, without, moments)
+
+
+def test_descent_ends_where_no_single_choice_is_better() -> None:
+    weight, tables = draw(5, 14, 4)
+    feedback = feedback_of(correlated_moments(14))
+    start = round_with_feedback(weight, tables, feedback).indices
+    found = descend(weight, tables, start, feedback, num_passes=50)
+    damped = np.empty_like(feedback.moments)
+    damped[np.ix_(feedback.order, feedback.order)] = feedback.moments
+
+    def error_of(indices: np.ndarray) -> np.ndarray:
+        difference = (weight - entries(tables, indices)).astype(np.float64)
+        found: np.ndarray = np.einsum("oi,oi->o", difference @ damped, difference)
+        return found
+
+    least = error_of(found)
+    assert (least <= error_of(start) * (1 + 1e-6)).all()
+    assert least.sum() < error_of(start).sum()
+    for column in range(14):
+        for entry in range(4):
+            other = found.copy()
+            other[:, column] = entry
+            assert (error_of(other) >= least * (1 - 1e-5)).all()
+
+
+def test_descent_without_passes_changes_nothing() -> None:
+    weight, tables = draw(4, 12, 4)
+    feedback = feedback_of(correlated_moments(12))
+    start = round_with_feedback(weight, tables, feedback).indices
+    np.testing.assert_array_equal(descend(weight, tables, start, feedback, num_passes=0), start)

@@ -1,5 +1,6 @@
-"""A model on disk of which one block at a time is in memory."""
+"""A dense model on disk of which one block at a time is in memory."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from safetensors import SafetensorError, safe_open
 
 from codling.artifact.hf import EMBEDDING_NAME, FINAL_NORM_NAME, LAYER_NAMES, WEIGHTS_FILE
 from codling.artifact.model_files import load_config
+from codling.artifact.tensor_files import StoredTensors
 from codling.errors import UserError
 from codling.model.block import Block
 from codling.model.init import init_transformer
@@ -19,24 +20,19 @@ from codling.model.norm import RMSNorm
 
 
 class BlockFiles:
-    """A dense model's files, opened; weights are read when they are asked for, as float32."""
+    """A model's files, opened; a weight is read each time that it is asked for, as float32."""
 
     def __init__(self, directory: Path) -> None:
         """Open. Errors: `UserError` for files that are missing or damaged."""
         self.config = load_config(directory)
-        self.num_layers, self.head_dim = self.config.num_layers, self.config.head_dim
-        self.rope_theta = self.config.rope_theta
         self._path = directory / WEIGHTS_FILE
-        if not self._path.is_file():
-            raise UserError(f"{self._path}: no such file; the bundle is not complete")
-        try:
-            self._file = safe_open(self._path, framework="numpy")
-        except (SafetensorError, ValueError) as error:
-            raise UserError(f"{self._path}: not readable as safetensors, perhaps truncated ({error})") from None
-        self._names = set(self._file.keys())
+        self._stored: Mapping[str, np.ndarray] = StoredTensors([self._path])
         like = eqx.filter_eval_shape(init_transformer, self.config, jax.random.key(0))
-        self._like: Block = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), like.blocks)
-        self._norm_like, self._embedding_shape = like.final_norm, like.embedding.shape
+        self._like: Block = eqx.filter_eval_shape(
+            lambda blocks: jax.tree.map(lambda leaf: leaf[0], blocks), like.blocks
+        )
+        self._norm_like: RMSNorm = like.final_norm
+        self._embedding_shape = like.embedding.shape
 
     @property
     def embedding(self) -> Float[Array, "V D"]:
@@ -61,12 +57,16 @@ class BlockFiles:
 
     def read(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """One tensor. Errors: `UserError` naming it."""
-        if name not in self._names:
+        if name not in self._stored:
             raise UserError(f"{self._path}: tensor '{name}' is missing")
-        tensor = self._file.get_tensor(name)
+        tensor = self._stored[name]
         if tensor.shape != shape:
             raise UserError(
                 f"{self._path}: tensor '{name}' has shape {list(tensor.shape)}, the config asks for {list(shape)}"
             )
-        found: np.ndarray = tensor.astype(np.float32)
-        return found
+        return tensor.astype(np.float32)
+
+
+def _first(blocks: Block) -> Block:
+    first: Block = jax.tree.map(lambda leaf: leaf[0], blocks)
+    return first

@@ -83,7 +83,7 @@ def load_bundle(directory: Path, adapter: str | None = None) -> Bundle:
     an adapter that is not there or was trained for another base.
     """
     manifest = load_artifact(directory, "bundle").manifest
-    tokenizer = _load_tokenizer(directory, manifest)
+    tokenizer = load_tokenizer(directory, manifest)
     if tokenizer.sha256 != tokenizer_of(directory):
         raise UserError(f"{directory}: the tokenizer does not belong to the weights; copy the bundle again, whole")
     names = adapter_names(directory)
@@ -101,7 +101,7 @@ def load_bundle(directory: Path, adapter: str | None = None) -> Bundle:
     return Bundle(directory, manifest, model, tokenizer, adapter)
 
 
-def _load_tokenizer(directory: Path, manifest: Manifest) -> TextTokenizer:
+def load_tokenizer(directory: Path, manifest: Manifest) -> TextTokenizer:
     """Codling's own where the manifest lists one, the one that came with the checkpoint otherwise."""
     if MODEL_FILE in manifest.files_sha256:
         return Tokenizer.load(directory)

@@ -17,7 +17,7 @@ from codling.artifact.hf import (
     read_json,
     write_json,
 )
-from codling.artifact.tensor_files import StoredTensors, write_tensors
+from codling.artifact.tensor_files import StoredTensors, spec_of, stream_tensors, write_tensors
 from codling.compress.tensors import Compressed, compressed_names, from_tensors, part_names, to_metadata, to_tensors
 from codling.errors import UserError
 from codling.model.config import ModelConfig
@@ -62,6 +62,28 @@ def save_compressed_model(
         quantization=quantization,
     )
     write_tensors(directory / WEIGHTS_FILE, tensors, to_metadata(compressed))
+
+
+def save_compressed_files(directory: Path, source: Path, compressed: Mapping[str, Compressed]) -> None:
+    """Write the model in `source` with the named tensors compressed; the others are copied, one at a time."""
+    stored = StoredTensors([source / WEIGHTS_FILE])
+    parts = {part: array for name, matrix in compressed.items() for part, array in to_tensors(name, matrix).items()}
+    dense = {name: spec for name, spec in stored.specs.items() if name not in compressed}
+    specs = dense | {name: spec_of(array) for name, array in parts.items()}
+    quantization = {"quant_method": "codling_palettized", "format": "native/FORMAT.md"}
+    write_config(
+        directory,
+        load_config(source),
+        tokenizer_sha256=tokenizer_of(source),
+        special_ids=special_ids_of(source),
+        quantization=quantization,
+    )
+    stream_tensors(
+        directory / WEIGHTS_FILE,
+        specs,
+        lambda name: parts[name] if name in parts else stored[name],
+        to_metadata(compressed),
+    )
 
 
 def load_model(directory: Path) -> Transformer:

@@ -102,9 +102,13 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write tensors that are in memory."""
-    names = {dtype: name for name, dtype in DTYPES.items()}
-    specs = {name: TensorSpec(names[tensor.dtype], tensor.shape) for name, tensor in tensors.items()}
+    specs = {name: spec_of(tensor) for name, tensor in tensors.items()}
     stream_tensors(path, specs, tensors.__getitem__, metadata)
+
+
+def spec_of(tensor: np.ndarray) -> TensorSpec:
+    """What a header is to say of a tensor in memory."""
+    return TensorSpec(next(name for name, dtype in DTYPES.items() if dtype == tensor.dtype), tensor.shape)
 
 
 def stream_tensors(

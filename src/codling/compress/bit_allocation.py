@@ -76,6 +76,4 @@ def allocate_bits(
     if solved.x is None:
         raise RuntimeError(f"the integer program of the bit widths was not solved: {solved.message}")
     chosen = [place for place, value in enumerate(solved.x) if value > 0.5]
-    return Allocation(
-        dict(columns[place] for place in chosen), float(bits[chosen].sum()), float(losses[chosen].sum())
-    )
+    return Allocation(dict(columns[place] for place in chosen), float(bits[chosen].sum()), float(losses[chosen].sum()))

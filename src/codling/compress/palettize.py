@@ -12,7 +12,7 @@ int8 small beside that of 4 bits.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, Int8, UInt8
+from jaxtyping import Float, Float32, Int8, Real, UInt8
 
 from codling.compress.kmeans import kmeans_1d_grouped, nearest_entries, require_finite
 from codling.compress.pack_bits import ROWS_PER_BLOCK, WIDTHS_BITS, pack_indices, packed_shape, unpack_indices
@@ -117,19 +117,19 @@ def _palettize_groups(
 
 
 def round_tables(
-    centroids: Float32[np.ndarray, "groups P"], counts: Int[np.ndarray, "groups P"]
+    centroids: Float32[np.ndarray, "groups P"], mass: Real[np.ndarray, "groups P"]
 ) -> tuple[Int8[np.ndarray, "groups P"], Float32[np.ndarray, "groups"]]:
     """Round tables to int8 with one scale each.
 
     Of the scales that make the largest entry a whole number from 127 down to 64, a table gets the one whose
-    rounding adds the least squared error over the counts[p] weights that each entry stands for.
+    rounding adds the least squared error; an entry counts as much as what it stands for, mass[p].
     """
     # A table of zeros gets a scale too: no reader need guard against a scale of zero.
     largest = np.maximum(np.abs(centroids).max(axis=1), np.finfo(np.float32).tiny * _FULL_SCALES.max())
     scales = (largest[:, None] / _FULL_SCALES).astype(np.float32)
     entries = centroids[:, None, :].astype(np.float64)
     steps = np.rint(entries / scales[:, :, None])
-    losses = ((entries - steps * scales[:, :, None]) ** 2 * counts[:, None, :]).sum(axis=2)
+    losses = ((entries - steps * scales[:, :, None]) ** 2 * mass[:, None, :]).sum(axis=2)
     best = losses.argmin(axis=1)
     groups = np.arange(len(centroids))
     return steps[groups, best].astype(np.int8), scales[groups, best]

@@ -5,13 +5,14 @@ weight as well as it can; this stands for the matrix, by `error_feedback`, of wh
 """
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
-from codling.compress.error_feedback import Feedback, Rounded, feedback_of, round_with_feedback
+from codling.compress.error_feedback import descend, feedback_of, round_with_feedback
 from codling.compress.kmeans import kmeans_1d_grouped, require_finite
 from codling.compress.palettize import PalettizedMatrix, pack_checked, round_tables
 
-NUM_SWEEPS = 4
+NUM_SWEEPS, NUM_PASSES = 3, 3
+DAMPING = 0.01
 
 
 def palettize_calibrated(
@@ -22,13 +23,15 @@ def palettize_calibrated(
     *,
     row_importance: Float[np.ndarray, " O"] | None = None,
     num_sweeps: int = NUM_SWEEPS,
+    num_passes: int = NUM_PASSES,
+    damping: float = DAMPING,
     name: str = "weight",
 ) -> PalettizedMatrix:
     """Palettize a matrix so that sum over outputs of importance * E[(change of the output)^2] is small.
 
     Shapes: any out_dim and in_dim; the last table may serve fewer rows.
     Errors: `UserError` naming `name`: NaN or infinite weights.
-    Price:  num_sweeps * O * I^2 multiply-adds, and a k-means a table.
+    Price:  up to (num_sweeps + num_passes) * O * I^2 multiply-adds, and a k-means a table.
     """
     weight = np.ascontiguousarray(weight, np.float32)
     require_finite(weight, name)
@@ -39,7 +42,7 @@ def palettize_calibrated(
     padded[:out_dim] = weight
     importance = np.zeros(len(padded), np.float32)
     importance[:out_dim] = 1.0 if row_importance is None else row_importance / np.mean(row_importance)
-    feedback = feedback_of(moments)
+    feedback = feedback_of(moments, damping)
     cost = np.empty(in_dim, np.float32)
     cost[feedback.order] = feedback.cost
     price = importance[:, None] * cost
@@ -60,7 +63,9 @@ def palettize_calibrated(
         centroids = np.sort(np.divide(moment, mass, out=centroids.copy(), where=mass > 0), axis=1)
     assert best is not None
     _, indices, tables, scales = best
-    packed = pack_checked(indices.reshape(len(padded), in_dim)[:out_dim], bits, name)
+    row_tables = np.repeat(tables.astype(np.float32) * scales[:, None], rows_per_table, axis=0)
+    indices = descend(padded, row_tables, indices.reshape(padded.shape), feedback, num_passes)
+    packed = pack_checked(indices[:out_dim], bits, name)
     return PalettizedMatrix(packed, tables, scales, (out_dim, in_dim), bits, rows_per_table)
 
 

@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from codling.compress.input_moments import Hidden, run_block, with_linears
 from codling.model.block import Block
 from codling.model.linear import Linear
 from codling.model.norm import RMSNorm
+from codling.ondevice.input_moments import Hidden, linears, run_block, with_linears
 
 
 class ProbedLinear(eqx.Module):
@@ -45,7 +45,8 @@ def gradient_at_end(
         picked = jnp.take_along_axis(log_probs, drawn[..., None], axis=-1)[..., 0]
         return jnp.sum(jnp.where(is_token, picked, 0.0))
 
-    return jax.grad(log_likelihood)(hidden.x)
+    gradient: Array = jax.grad(log_likelihood)(hidden.x)
+    return gradient
 
 
 @eqx.filter_jit
@@ -57,9 +58,7 @@ def block_importance(
     Units: sums over all tokens, by the layer's path in the block; nats^2 over the output's own unit squared.
     """
     shape = hidden.x.shape[:2]
-    probes = {
-        name: jnp.zeros((*shape, linear.weight.shape[0])) for name, linear in with_linears(block, lambda _, node: node)[1]
-    }
+    probes = {name: jnp.zeros((*shape, linear.weight.shape[0])) for name, linear in linears(block)}
 
     def run(x: Float[Array, "B T D"], probes: dict[str, Array]) -> Float[Array, "B T D"]:
         probed, _ = with_linears(block, lambda name, node: ProbedLinear(node, probes[name]))

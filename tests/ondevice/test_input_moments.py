@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from codling.compress.input_moments import Hidden, advance, block_moments
 from codling.data.loader import Batch
 from codling.model.block import Block
 from codling.model.transformer import Transformer
+from codling.ondevice.input_moments import Hidden, advance, block_moments
 
 
 def first_block(model: Transformer) -> Block:
@@ -68,9 +68,7 @@ def test_rows_are_averaged_by_their_tokens(small_model: Transformer, small_batch
 
 
 @pytest.mark.parametrize("layer", [0, 1])
-def test_error_of_an_output_is_what_the_moments_say(
-    small_model: Transformer, small_batch: Batch, layer: int
-) -> None:
+def test_error_of_an_output_is_what_the_moments_say(small_model: Transformer, small_batch: Batch, layer: int) -> None:
     block: Block = jax.tree.map(lambda leaf: leaf[layer], small_model.blocks)
     hidden = hidden_of(small_model, small_batch)
     shape = small_model.config

@@ -82,9 +82,7 @@ def _sums(block: Block, hidden: Hidden, head_dim: int, rope_theta: float) -> dic
     return found
 
 
-def with_linears(
-    block: Block, replace: Callable[[str, Linear], object]
-) -> tuple[Block, list[tuple[str, Linear]]]:
+def with_linears(block: Block, replace: Callable[[str, Linear], object]) -> tuple[Block, list[tuple[str, Linear]]]:
     """The block with each linear layer replaced, and the layers as they were, by their paths."""
     found: list[tuple[str, Linear]] = []
 
@@ -97,3 +95,8 @@ def with_linears(
 
     replaced: Block = jax.tree_util.tree_map_with_path(wrap, block, is_leaf=lambda node: isinstance(node, Linear))
     return replaced, found
+
+
+def linears(block: Block) -> list[tuple[str, Linear]]:
+    """The linear layers of a block, by their paths."""
+    return with_linears(block, lambda _, node: node)[1]

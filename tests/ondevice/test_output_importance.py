@@ -1,14 +1,15 @@
 """How much outputs matter: against the divergence of a model whose output is moved, which it is to predict."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from codling.compress.input_moments import Hidden, advance, run_block, with_linears
-from codling.compress.output_importance import ProbedLinear, block_importance, gradient_at_end
 from codling.data.loader import Batch
 from codling.model.block import Block
 from codling.model.transformer import Transformer
+from codling.ondevice.input_moments import Hidden, advance, run_block
+from codling.ondevice.output_importance import ProbedLinear, block_importance, gradient_at_end
 
 NUM_DRAWS = 400
 STEP = 0.02
@@ -48,9 +49,7 @@ def importance(model: Transformer, batch: Batch, num_draws: int) -> list[dict[st
     return [{name: found / num_tokens for name, found in of_layer.items()} for of_layer in sums]
 
 
-def test_it_predicts_the_divergence_of_a_model_whose_output_moves(
-    small_model: Transformer, small_batch: Batch
-) -> None:
+def test_it_predicts_the_divergence_of_a_model_whose_output_moves(small_model: Transformer, small_batch: Batch) -> None:
     # Of the last block's down-projection: what a token's output does, only its own prediction sees.
     shape = small_model.config.head_dim, small_model.config.rope_theta
     predicted = importance(small_model, small_batch, NUM_DRAWS)[1]["feed_forward.down"]
@@ -60,9 +59,8 @@ def test_it_predicts_the_divergence_of_a_model_whose_output_moves(
     found, expected = [], []
     for output in (0, 3, 7):
         probe = jnp.zeros((*small_batch.tokens.shape, 16)).at[:, :, output].set(STEP)
-        probed, _ = with_linears(
-            second,
-            lambda name, node, probe=probe: ProbedLinear(node, probe) if name == "feed_forward.down" else node,
+        probed = eqx.tree_at(
+            lambda block: block.feed_forward.down, second, ProbedLinear(second.feed_forward.down, probe)
         )
         after = log_probs(small_model, run_block(probed, middle, *shape))
         found.append((np.exp(before) * (before - after)).sum(axis=-1)[is_token].mean())

@@ -1,0 +1,131 @@
+"""A whole model: bits are met, what costs most keeps most, and the model stays nearer to itself."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from codling.artifact.hf import model_tensors
+from codling.compress.palettize import palettize
+from codling.data.loader import Batch
+from codling.errors import UserError
+from codling.model.block import Block
+from codling.model.config import ModelConfig
+from codling.model.norm import RMSNorm
+from codling.model.transformer import Transformer
+from codling.ondevice.compress_blocks import NUM_PASSES, CompressConfig, Compressed, compress_blocks, tensor_name
+
+
+class InMemory:
+    """The blocks of a model that is in memory."""
+
+    def __init__(self, model: Transformer) -> None:
+        self.config: ModelConfig = model.config
+        self.embedding: jax.Array = model.embedding
+        self.final_norm: RMSNorm = model.final_norm
+        self._blocks = model.blocks
+
+    def block(self, layer: int) -> Block:
+        """The block of a layer."""
+        block: Block = jax.tree.map(lambda leaf: leaf[layer], self._blocks)
+        return block
+
+
+def batches(num_rows: int = 32) -> list[Batch]:
+    random = np.random.default_rng(3)
+    tokens, targets = random.integers(0, 61, size=(2, num_rows, 64)).astype(np.int32)
+    positions = np.tile(np.arange(64, dtype=np.int32), (num_rows, 1))
+    ones = np.ones((num_rows, 64), np.int32)
+    return [Batch(tokens, targets, ones.astype(np.float32), ones, positions)]
+
+
+def log_probs(model: Transformer, batch: Batch) -> np.ndarray:
+    parts = (jnp.asarray(part) for part in (batch.tokens, batch.positions, batch.segment_ids))
+    hidden = model(*parts, rope_theta=model.config.rope_theta)
+    return np.asarray(jax.nn.log_softmax(model.logits(hidden)), np.float64)
+
+
+def divergence(model: Transformer, matrices: dict[str, np.ndarray], batch: Batch) -> float:
+    blocks = model.blocks
+    for path in ("attention.query", "attention.key", "attention.value", "attention.output"):
+        blocks = replaced(blocks, path, matrices)
+    for path in ("feed_forward.gate", "feed_forward.up", "feed_forward.down"):
+        blocks = replaced(blocks, path, matrices)
+    other = Transformer(model.embedding, blocks, model.final_norm, model.config)
+    before, after = log_probs(model, batch), log_probs(other, batch)
+    return float((np.exp(before) * (before - after)).sum(axis=-1).mean())
+
+
+def replaced(blocks: Block, path: str, matrices: dict[str, np.ndarray]) -> Block:
+    part, name = path.split(".")
+    stacked = jnp.stack([jnp.asarray(matrices[tensor_name(layer, path)]) for layer in range(2)])
+    changed: Block = eqx.tree_at(lambda blocks: getattr(getattr(blocks, part), name).weight, blocks, stacked)
+    return changed
+
+
+@pytest.fixture(scope="module")
+def compressed(small_model: Transformer) -> Compressed:
+    return compress_blocks(
+        InMemory(small_model), batches(), CompressConfig(target_bits_per_weight=3.7), jax.random.key(0)
+    )
+
+
+def test_the_average_is_met_with_tables_and_padding(compressed: Compressed) -> None:
+    sizes = {name: matrix.shape[0] * matrix.shape[1] for name, matrix in compressed.matrices.items()}
+    bits = sum(matrix.bits_per_weight().total * sizes[name] for name, matrix in compressed.matrices.items())
+    assert len(compressed.matrices) == 14
+    assert {matrix.bits for matrix in compressed.matrices.values()} == {2, 4}
+    assert bits / sum(sizes.values()) <= 3.7
+
+
+def test_more_bits_cost_less_and_are_priced_in_nats(compressed: Compressed) -> None:
+    for tried in compressed.sensitivities.values():
+        assert tried[2].nats_per_token > tried[4].nats_per_token > 0
+        assert tried[2].stored_bits < tried[4].stored_bits
+
+
+def test_the_price_of_a_matrix_is_what_the_model_pays(small_model: Transformer, compressed: Compressed) -> None:
+    # To second order, and with the outputs' errors taken for independent: within a factor of three here.
+    (batch,) = batches()
+    dense = model_tensors(small_model)
+    for path in ("attention.value", "feed_forward.down"):
+        name = tensor_name(1, path)
+        alone = dense | {name: palettize(dense[name], 2).dequantize()}
+        predicted = compressed.sensitivities[name][2].nats_per_token
+        assert predicted / 3 < divergence(small_model, alone, batch) < 3 * predicted
+
+
+def test_the_model_stays_nearer_to_itself_than_with_nearest_entries(small_model: Transformer) -> None:
+    (batch,) = batches()
+    config = CompressConfig(target_bits_per_weight=8.0, widths_bits=(4,))
+    found = compress_blocks(InMemory(small_model), [batch], config, jax.random.key(0))
+    plain = {
+        name: palettize(tensor, 4).dequantize()
+        for name, tensor in model_tensors(small_model).items()
+        if tensor.ndim == 2
+    }
+    ours = {name: matrix.dequantize() for name, matrix in found.matrices.items()}
+    assert divergence(small_model, ours, batch) < 0.8 * divergence(small_model, plain, batch)
+
+
+def test_all_passes_are_heard_of(small_model: Transformer) -> None:
+    heard: list[int] = []
+    config = CompressConfig(target_bits_per_weight=9.0)
+    compress_blocks(InMemory(small_model), batches(), config, jax.random.key(0), heard.append)
+    assert heard == list(range(1, NUM_PASSES * 2 + 1))
+
+
+def test_a_short_text_and_an_average_that_cannot_be_met_are_refused(small_model: Transformer) -> None:
+    with pytest.raises(UserError, match=r"the calibration text has 64 tokens, at least 1024 are needed"):
+        compress_blocks(InMemory(small_model), batches(1), CompressConfig(), jax.random.key(0))
+    with pytest.raises(UserError, match=r"1 bits a weight cannot be met: .* takes from"):
+        compress_blocks(InMemory(small_model), batches(), CompressConfig(target_bits_per_weight=1.0), jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    "values", [{"widths_bits": (3,)}, {"widths_bits": ()}, {"target_bits_per_weight": 0.0}, {"num_sweeps": 0}]
+)
+def test_settings_without_meaning_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"must be above 0|are of"):
+        CompressConfig(**values)
