@@ -20,7 +20,7 @@ def test_every_block_is_the_model_s(pair: Any) -> None:
     for layer in range(files.config.num_layers):
         expected = jax.tree.map(lambda leaf, layer=layer: leaf[layer], pair.model.blocks)
         found = files.block(layer)
-        assert jax.tree.structure(found) == jax.tree.structure(expected)
+        assert str(jax.tree.structure(found)) == str(jax.tree.structure(expected))
         for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             np.testing.assert_array_equal(one, other)
 

@@ -1,5 +1,7 @@
 """A whole model: bits are met, what costs most keeps most, and the model stays nearer to itself."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -126,6 +128,6 @@ def test_a_short_text_and_an_average_that_cannot_be_met_are_refused(small_model:
 @pytest.mark.parametrize(
     "values", [{"widths_bits": (3,)}, {"widths_bits": ()}, {"target_bits_per_weight": 0.0}, {"num_sweeps": 0}]
 )
-def test_settings_without_meaning_are_refused(values: dict[str, object]) -> None:
+def test_settings_without_meaning_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must be above 0|are of"):
         CompressConfig(**values)

@@ -6,7 +6,6 @@ from typing import Annotated
 from typer import Option
 
 from codling.commands.options import AsJson, BundlePath
-from codling.commands.terminal import open_console
 from codling.disk import quiet_libraries, writing_to
 
 DEFAULT_BITS = 3.7
@@ -20,7 +19,7 @@ def compress(
     ],
     out: Annotated[Path, Option(metavar="DIR", help="Where the bundle goes; not there yet, or empty.")],
     bits: Annotated[
-        float, Option(metavar="N", help="Average over the projections, tables and scales included.")
+        float, Option(min=1.0, metavar="N", help="Average over the projections, tables and scales included.")
     ] = DEFAULT_BITS,
     max_tokens: Annotated[int, Option("--max-tokens", min=1, help="Of the text, that are read.")] = 32_768,
     seed: Annotated[int, Option(min=0, help="Of the draws that say which outputs matter.")] = 0,
@@ -40,7 +39,7 @@ def compress(
 
     documents = read_text(calibration)
     config = CompressConfig(target_bits_per_weight=bits)
-    console = Console(stderr=True, highlight=False)
+    console = Console(highlight=False, quiet=as_json)
     with quiet_libraries(), writing_to(out), build_reporter(console) as reporter:
         made = compress_bundle(bundle, documents, out, config, CalibrationConfig(max_tokens=max_tokens), seed, reporter)
     figures = made.manifest.metrics
@@ -49,7 +48,7 @@ def compress(
         return
     widths = [matrix["width_bits"] for matrix in figures["matrices"].values()]
     shown = ", ".join(f"{widths.count(width)} matrices of {width} bits" for width in sorted(set(widths)))
-    open_console().print(
+    console.print(
         f"{made.manifest.id} written to {out}: {figures['bits_per_weight_projections']:.2f} bits a weight, "
         f"{figures['bits_per_weight_total']:.2f} with the embedding ({shown})",
         markup=False,

@@ -5,7 +5,7 @@ average). One choice a matrix, `minimize sum of losses` subject to `stored bits 
 optimality by SciPy's `milp` (HiGHS).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,24 +37,31 @@ class Allocation(NamedTuple):
     loss: float
 
 
+def check_target(
+    num_weights: Mapping[str, int], stored_bits: Mapping[str, Sequence[float]], target_bits_per_weight: float
+) -> None:
+    """Raise a `UserError` for an average that no choice of stored bits meets, with the range that can be met."""
+    total = sum(num_weights[name] for name in stored_bits)
+    least, most = (sum(map(pick, stored_bits.values())) / total for pick in (min, max))
+    if not least <= target_bits_per_weight:
+        raise UserError(
+            f"{target_bits_per_weight:g} bits a weight cannot be met: with tables and scales this model takes from "
+            f"{least:.2f} to {most:.2f}"
+        )
+
+
 def allocate_bits(
     num_weights: Mapping[str, int], choices: Mapping[str, Mapping[int, Choice]], target_bits_per_weight: float
 ) -> Allocation:
     """Choose a width for every matrix.
 
     Shapes: `choices[name][width]`; all names have at least one.
-    Errors: `UserError` for an average that no choice meets, with the range that can be met.
+    Errors: `UserError` as for `check_target`.
     """
     names = sorted(choices)
     total = sum(num_weights[name] for name in names)
-    least, most = (
-        sum(pick(one.stored_bits for one in choices[name].values()) for name in names) / total for pick in (min, max)
-    )
-    if not least <= target_bits_per_weight:
-        raise UserError(
-            f"{target_bits_per_weight:g} bits a weight cannot be met: with tables and scales this model takes from "
-            f"{least:.2f} to {most:.2f}"
-        )
+    stored = {name: [one.stored_bits for one in choices[name].values()] for name in names}
+    check_target(num_weights, stored, target_bits_per_weight)
     columns = [(name, width) for name in names for width in sorted(choices[name])]
     found = [choices[name][width] for name, width in columns]
     # Scaled to the size of one, as solvers' tolerances are absolute.

@@ -10,7 +10,8 @@ Where in the recipe: palettization (arXiv 2407.21075 section 5.1). Three passes 
 Source: the report says that less important layers have 2 bits, and not how they are found; passes 1 and 2 are ours.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -20,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from codling.artifact.hf import LAYER_NAMES
-from codling.compress.bit_allocation import Allocation, Choice, allocate_bits
+from codling.compress.bit_allocation import Allocation, Choice, allocate_bits, check_target
 from codling.compress.pack_bits import WIDTHS_BITS
 from codling.compress.palettize import PalettizedMatrix, palettize, stored_bits
 from codling.compress.palettize_calibrated import palettize_calibrated
@@ -94,6 +95,26 @@ class Compressed(NamedTuple):
     """What each width would have cost."""
 
 
+def check_text(batches: Sequence[Batch]) -> int:
+    """The tokens of a calibration text. Errors: `UserError` where they are too few."""
+    num_tokens = sum(int((batch.segment_ids > 0).sum()) for batch in batches)
+    if num_tokens < MIN_CALIBRATION_TOKENS:
+        raise UserError(
+            f"the calibration text has {num_tokens} tokens, at least {MIN_CALIBRATION_TOKENS} are needed; give more"
+        )
+    return num_tokens
+
+
+def check_bits(shapes: Mapping[str, tuple[int, int]], config: CompressConfig) -> None:
+    """Raise a `UserError` where matrices of these shapes cannot be as small as is asked for."""
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    stored = {
+        name: [stored_bits(shape, width, config.rows_per_table) for width in config.widths_bits]
+        for name, shape in shapes.items()
+    }
+    check_target(sizes, stored, config.target_bits_per_weight)
+
+
 def compress_blocks(
     model: Blocks,
     batches: Sequence[Batch],
@@ -106,11 +127,7 @@ def compress_blocks(
     Errors: `UserError` for a calibration text of fewer than MIN_CALIBRATION_TOKENS tokens, an average that cannot be
     met, weights that are NaN or infinite.
     """
-    num_tokens = sum(int((batch.segment_ids > 0).sum()) for batch in batches)
-    if num_tokens < MIN_CALIBRATION_TOKENS:
-        raise UserError(
-            f"the calibration text has {num_tokens} tokens, at least {MIN_CALIBRATION_TOKENS} are needed; give more"
-        )
+    num_tokens = check_text(batches)
     passes = _Passes(model, progress)
     start = [_embed(model, batch) for batch in batches]
     before, errors, sizes = passes.forward(start, config)

@@ -28,7 +28,14 @@ from codling.data.pack import PackedRows
 from codling.data.tokens import tokenize_documents
 from codling.errors import UserError
 from codling.model.count import count_parameters
-from codling.ondevice.compress_blocks import NUM_PASSES, CompressConfig, Compressed, compress_blocks
+from codling.ondevice.compress_blocks import (
+    NUM_PASSES,
+    CompressConfig,
+    Compressed,
+    check_bits,
+    check_text,
+    compress_blocks,
+)
 from codling.tokenizer.imported import TextTokenizer
 
 BATCH_SIZE_ROWS = 8
@@ -76,10 +83,16 @@ def compress_bundle(
     if is_palettized(directory):
         raise UserError(f"{directory}: is compressed already; compress the bundle that it was made from")
     tokenizer = load_tokenizer(directory, bundle.manifest)
+    model = BlockFiles(directory)
+    batches = calibration_batches(documents, tokenizer, calibration, model.config.context_length_tokens)
+    check_text(batches)
+    specs = StoredTensors([directory / WEIGHTS_FILE]).specs
+    shapes = {name: spec.shape for name, spec in specs.items() if name != EMBEDDING_NAME}
+    check_bits({name: (shape[0], shape[1]) for name, shape in shapes.items() if len(shape) == 2}, config)
     text_sha256 = hashlib.sha256("\0".join(documents).encode()).hexdigest()
     whole = CompressBundleConfig(compress=config, calibration=calibration, text_sha256=text_sha256)
     with new_directory(out) as partial_out:
-        run = partial(_run, documents, tokenizer)
+        run = partial(_run, model, batches, tokenizer)
         stage = Stage("compress", "bundle", 1, whole, {"bundle": "bundle"}, run)
         made = run_stage(stage, {"bundle": bundle}, partial_out, seed, reporter)
         for path in made.path.iterdir():
@@ -100,7 +113,8 @@ def calibration_batches(
 
 
 def _run(
-    documents: Sequence[str],
+    model: BlockFiles,
+    batches: Sequence[Batch],
     tokenizer: TextTokenizer,
     config: CompressBundleConfig,
     inputs: Inputs,
@@ -108,8 +122,6 @@ def _run(
     key: PRNGKeyArray,
 ) -> dict[str, Any]:
     source = inputs["bundle"].path
-    model = BlockFiles(source)
-    batches = calibration_batches(documents, tokenizer, config.calibration, model.config.context_length_tokens)
     with out.progress(NUM_PASSES * model.config.num_layers) as progress:
         found = compress_blocks(model, batches, config.compress, key, progress.update)
     matrices: dict[str, CompressedMatrix] = dict(found.matrices)

@@ -1,0 +1,55 @@
+"""A bundle compressed for a text: the same bytes each time, near to the bundle that it was made from."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from codling.artifact.bundle import load_bundle
+from codling.artifact.hf import EMBEDDING_NAME, model_tensors
+from codling.artifact.manifest import file_sha256
+from codling.artifact.workspace import SilentReporter
+from codling.evaluate.perplexity import read_text
+from codling.ondevice.compress_blocks import CompressConfig
+from codling.ondevice.compress_bundle import CalibrationConfig, calibration_batches, compress_bundle
+
+TEXT = Path(__file__).parents[1] / "data" / "alice.txt"
+
+
+def test_the_same_bytes_each_time_and_a_model_that_reads_back(pair: Any, tmp_path: Path) -> None:
+    config, calibration = CompressConfig(target_bits_per_weight=4.0), CalibrationConfig(max_tokens=4096)
+    made = [
+        compress_bundle(pair.server, read_text(TEXT), tmp_path / name, config, calibration, 0, SilentReporter())
+        for name in ("one", "other")
+    ]
+    assert made[0].manifest.id == made[1].manifest.id
+    assert made[0].manifest.files_sha256 == made[1].manifest.files_sha256
+    metrics = made[0].manifest.metrics
+    assert metrics["size_bytes"] == pytest.approx((tmp_path / "one" / "model.safetensors").stat().st_size, rel=0.4)
+    assert file_sha256(tmp_path / "one" / "model.safetensors") == file_sha256(tmp_path / "other" / "model.safetensors")
+    small = model_tensors(load_bundle(tmp_path / "one").model)
+    for name, tensor in model_tensors(pair.model).items():
+        if tensor.ndim == 1:
+            np.testing.assert_array_equal(small[name], tensor)
+        elif name == EMBEDDING_NAME:
+            np.testing.assert_allclose(small[name], tensor, atol=np.abs(tensor).max() / 250)
+        else:
+            assert len(np.unique(small[name][:16])) <= 1 << metrics["matrices"][name]["width_bits"]
+
+
+def test_rows_are_drawn_from_all_over_the_text_and_no_more_than_asked_for(pair: Any) -> None:
+    documents = read_text(TEXT)
+    config = CalibrationConfig(max_tokens=2048, row_length_tokens=64)
+    batches = calibration_batches(documents, pair.tokenizer, config, context_length_tokens=96)
+    assert sum(batch.tokens.size for batch in batches) == 2048
+    assert {batch.tokens.shape for batch in batches} == {(8, 64)}
+    whole = calibration_batches(documents, pair.tokenizer, CalibrationConfig(max_tokens=10**9), 96)
+    num_tokens = len(pair.tokenizer.encode(documents[0]))
+    assert sum(int((batch.segment_ids > 0).sum()) for batch in whole) == num_tokens
+
+
+@pytest.mark.parametrize("values", [{"max_tokens": 0}, {"row_length_tokens": 0}])
+def test_sizes_without_meaning_are_refused(values: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="must be at least 1"):
+        CalibrationConfig(**values)
