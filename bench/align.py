@@ -208,7 +208,7 @@ def objectives(bench: Bench, rounds: Mapping[str, Artifact]) -> dict[str, Any]:
     for name, objective in OBJECTIVES.items():
         # The reference's price is in the rewards, or, for GRPO, in its loss.
         beta = 0.0 if isinstance(objective, GrpoConfig) else mdloo.training.beta
-        training = replace(mdloo.training, objective=objective, beta=beta, num_iterations=24, num_epochs=2)
+        training = replace(mdloo.training, objective=objective, beta=beta, num_iterations=12, num_epochs=2)
         config = OnlineStageConfig(training=training, rewards=RewardWeights())
         stage = Stage("claims_online", "model", 1, config, {}, run_online)
         artifact = bench.run(
