@@ -15,13 +15,13 @@ from tests.conftest import TinyBuild
 
 
 def test_every_matrix_is_compressed_and_nothing_else(tiny_build: TinyBuild) -> None:
-    dense = model_tensors(load_model(tiny_build.artifacts["device_sft"].path))
+    dense = model_tensors(load_model(tiny_build.artifacts["device_aligned"].path))
     _, metadata = read_tensors(tiny_build.artifacts["device_palettize"].path / WEIGHTS_FILE)
     assert set(compressed_names(metadata)) == {name for name, tensor in dense.items() if tensor.ndim == 2}
 
 
 def test_what_is_read_back_is_what_the_algorithms_give(tiny_build: TinyBuild) -> None:
-    dense = model_tensors(load_model(tiny_build.artifacts["device_sft"].path))
+    dense = model_tensors(load_model(tiny_build.artifacts["device_aligned"].path))
     read = model_tensors(load_model(tiny_build.artifacts["device_palettize"].path))
     for name in ("model.embed_tokens.weight", "model.layers.1.mlp.gate_proj.weight"):
         compress = quantize_embedding if "embed" in name else palettize
@@ -34,7 +34,7 @@ def test_the_bits_are_those_of_the_file(tiny_build: TinyBuild) -> None:
     tensors, _ = read_tensors(artifact.path / WEIGHTS_FILE)
     size_bytes = sum(tensor.nbytes for tensor in tensors.values())
     num_weights = sum(
-        tensor.size for tensor in model_tensors(load_model(tiny_build.artifacts["device_sft"].path)).values()
+        tensor.size for tensor in model_tensors(load_model(tiny_build.artifacts["device_aligned"].path)).values()
     )
     assert artifact.manifest.metrics["size_bytes"] == size_bytes
     assert artifact.manifest.metrics["bits_per_weight_total"] == pytest.approx(8 * size_bytes / num_weights)
