@@ -41,6 +41,7 @@ def compress(
     config = CompressConfig(target_bits_per_weight=bits)
     console = Console(highlight=False, quiet=as_json)
     with quiet_libraries(), writing_to(out), build_reporter(console) as reporter:
+        reporter.stage_started("compress", 1, 1)
         made = compress_bundle(bundle, documents, out, config, CalibrationConfig(max_tokens=max_tokens), seed, reporter)
     figures = made.manifest.metrics
     if as_json:
