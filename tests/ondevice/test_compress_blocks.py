@@ -67,9 +67,9 @@ def replaced(blocks: Block, path: str, matrices: dict[str, np.ndarray]) -> Block
 
 
 @pytest.fixture(scope="module")
-def compressed(small_model: Transformer) -> Compressed:
+def compressed(tiny_model: Transformer) -> Compressed:
     return compress_blocks(
-        InMemory(small_model), batches(), CompressConfig(target_bits_per_weight=3.7), jax.random.key(0)
+        InMemory(tiny_model), batches(), CompressConfig(target_bits_per_weight=3.7), jax.random.key(0)
     )
 
 
@@ -87,42 +87,42 @@ def test_more_bits_cost_less_and_are_priced_in_nats(compressed: Compressed) -> N
         assert tried[2].stored_bits < tried[4].stored_bits
 
 
-def test_the_price_of_a_matrix_is_what_the_model_pays(small_model: Transformer, compressed: Compressed) -> None:
+def test_the_price_of_a_matrix_is_what_the_model_pays(tiny_model: Transformer, compressed: Compressed) -> None:
     # To second order, and with the outputs' errors taken for independent: within a factor of three here.
     (batch,) = batches()
-    dense = model_tensors(small_model)
+    dense = model_tensors(tiny_model)
     for path in ("attention.value", "feed_forward.down"):
         name = tensor_name(1, path)
         alone = dense | {name: palettize(dense[name], 2).dequantize()}
         predicted = compressed.sensitivities[name][2].nats_per_token
-        assert predicted / 3 < divergence(small_model, alone, batch) < 3 * predicted
+        assert predicted / 3 < divergence(tiny_model, alone, batch) < 3 * predicted
 
 
-def test_the_model_stays_nearer_to_itself_than_with_nearest_entries(small_model: Transformer) -> None:
+def test_the_model_stays_nearer_to_itself_than_with_nearest_entries(tiny_model: Transformer) -> None:
     (batch,) = batches()
     config = CompressConfig(target_bits_per_weight=8.0, widths_bits=(4,))
-    found = compress_blocks(InMemory(small_model), [batch], config, jax.random.key(0))
+    found = compress_blocks(InMemory(tiny_model), [batch], config, jax.random.key(0))
     plain = {
         name: palettize(tensor, 4).dequantize()
-        for name, tensor in model_tensors(small_model).items()
+        for name, tensor in model_tensors(tiny_model).items()
         if tensor.ndim == 2
     }
     ours = {name: matrix.dequantize() for name, matrix in found.matrices.items()}
-    assert divergence(small_model, ours, batch) < 0.8 * divergence(small_model, plain, batch)
+    assert divergence(tiny_model, ours, batch) < 0.8 * divergence(tiny_model, plain, batch)
 
 
-def test_all_passes_are_heard_of(small_model: Transformer) -> None:
+def test_all_passes_are_heard_of(tiny_model: Transformer) -> None:
     heard: list[int] = []
     config = CompressConfig(target_bits_per_weight=9.0)
-    compress_blocks(InMemory(small_model), batches(), config, jax.random.key(0), heard.append)
+    compress_blocks(InMemory(tiny_model), batches(), config, jax.random.key(0), heard.append)
     assert heard == list(range(1, NUM_PASSES * 2 + 1))
 
 
-def test_a_short_text_and_an_average_that_cannot_be_met_are_refused(small_model: Transformer) -> None:
+def test_a_short_text_and_an_average_that_cannot_be_met_are_refused(tiny_model: Transformer) -> None:
     with pytest.raises(UserError, match=r"the calibration text has 64 tokens, at least 1024 are needed"):
-        compress_blocks(InMemory(small_model), batches(1), CompressConfig(), jax.random.key(0))
+        compress_blocks(InMemory(tiny_model), batches(1), CompressConfig(), jax.random.key(0))
     with pytest.raises(UserError, match=r"1 bits a weight cannot be met: .* takes from"):
-        compress_blocks(InMemory(small_model), batches(), CompressConfig(target_bits_per_weight=1.0), jax.random.key(0))
+        compress_blocks(InMemory(tiny_model), batches(), CompressConfig(target_bits_per_weight=1.0), jax.random.key(0))
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ def hidden_of(model: Transformer, batch: Batch) -> Hidden:
     return Hidden(model.embedding[tokens], positions, segment_ids)
 
 
-def test_moments_are_those_of_the_inputs_without_padding(small_model: Transformer, small_batch: Batch) -> None:
-    block, hidden = first_block(small_model), hidden_of(small_model, small_batch)
-    shape = small_model.config
+def test_moments_are_those_of_the_inputs_without_padding(tiny_model: Transformer, small_batch: Batch) -> None:
+    block, hidden = first_block(tiny_model), hidden_of(tiny_model, small_batch)
+    shape = tiny_model.config
     moments = block_moments(block, [hidden], shape.head_dim, shape.rope_theta)
     is_token = np.asarray(small_batch.segment_ids) > 0
     normed = np.asarray(block.attention_norm(hidden.x))[is_token]
@@ -45,21 +45,21 @@ def test_moments_are_those_of_the_inputs_without_padding(small_model: Transforme
     assert after.x.shape == hidden.x.shape
 
 
-def test_blocks_one_after_the_other_are_the_model(small_model: Transformer, small_batch: Batch) -> None:
-    shape = small_model.config
-    hidden = hidden_of(small_model, small_batch)
+def test_blocks_one_after_the_other_are_the_model(tiny_model: Transformer, small_batch: Batch) -> None:
+    shape = tiny_model.config
+    hidden = hidden_of(tiny_model, small_batch)
     for layer in range(shape.num_layers):
-        block: Block = jax.tree.map(lambda leaf, layer=layer: leaf[layer], small_model.blocks)
+        block: Block = jax.tree.map(lambda leaf, layer=layer: leaf[layer], tiny_model.blocks)
         hidden = advance(block, hidden, shape.head_dim, shape.rope_theta)
-    expected = small_model(
+    expected = tiny_model(
         jnp.asarray(small_batch.tokens), hidden.positions, hidden.segment_ids, rope_theta=shape.rope_theta
     )
-    np.testing.assert_allclose(small_model.final_norm(hidden.x), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(tiny_model.final_norm(hidden.x), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_rows_are_averaged_by_their_tokens(small_model: Transformer, small_batch: Batch) -> None:
-    block, hidden = first_block(small_model), hidden_of(small_model, small_batch)
-    shape = small_model.config
+def test_rows_are_averaged_by_their_tokens(tiny_model: Transformer, small_batch: Batch) -> None:
+    block, hidden = first_block(tiny_model), hidden_of(tiny_model, small_batch)
+    shape = tiny_model.config
     whole = block_moments(block, [hidden], shape.head_dim, shape.rope_theta)
     rows = [Hidden(*(part[row : row + 1] for part in hidden)) for row in range(2)]
     parts = block_moments(block, rows, shape.head_dim, shape.rope_theta)
@@ -68,10 +68,10 @@ def test_rows_are_averaged_by_their_tokens(small_model: Transformer, small_batch
 
 
 @pytest.mark.parametrize("layer", [0, 1])
-def test_error_of_an_output_is_what_the_moments_say(small_model: Transformer, small_batch: Batch, layer: int) -> None:
-    block: Block = jax.tree.map(lambda leaf: leaf[layer], small_model.blocks)
-    hidden = hidden_of(small_model, small_batch)
-    shape = small_model.config
+def test_error_of_an_output_is_what_the_moments_say(tiny_model: Transformer, small_batch: Batch, layer: int) -> None:
+    block: Block = jax.tree.map(lambda leaf: leaf[layer], tiny_model.blocks)
+    hidden = hidden_of(tiny_model, small_batch)
+    shape = tiny_model.config
     moments = block_moments(block, [hidden], shape.head_dim, shape.rope_theta)["attention.value"]
     change = np.random.default_rng(2).normal(size=block.attention.value.weight.shape)
     is_token = np.asarray(small_batch.segment_ids) > 0

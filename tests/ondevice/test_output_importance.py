@@ -49,27 +49,27 @@ def importance(model: Transformer, batch: Batch, num_draws: int) -> list[dict[st
     return [{name: found / num_tokens for name, found in of_layer.items()} for of_layer in sums]
 
 
-def test_it_predicts_the_divergence_of_a_model_whose_output_moves(small_model: Transformer, small_batch: Batch) -> None:
+def test_it_predicts_the_divergence_of_a_model_whose_output_moves(tiny_model: Transformer, small_batch: Batch) -> None:
     # Of the last block's down-projection: what a token's output does, only its own prediction sees.
-    shape = small_model.config.head_dim, small_model.config.rope_theta
-    predicted = importance(small_model, small_batch, NUM_DRAWS)[1]["feed_forward.down"]
-    first, second = blocks_of(small_model)
-    middle = advance(first, hidden_of(small_model, small_batch), *shape)
-    before, is_token = log_probs(small_model, advance(second, middle, *shape)), small_batch.segment_ids > 0
+    shape = tiny_model.config.head_dim, tiny_model.config.rope_theta
+    predicted = importance(tiny_model, small_batch, NUM_DRAWS)[1]["feed_forward.down"]
+    first, second = blocks_of(tiny_model)
+    middle = advance(first, hidden_of(tiny_model, small_batch), *shape)
+    before, is_token = log_probs(tiny_model, advance(second, middle, *shape)), small_batch.segment_ids > 0
     found, expected = [], []
     for output in (0, 3, 7):
         probe = jnp.zeros((*small_batch.tokens.shape, 16)).at[:, :, output].set(STEP)
         probed = eqx.tree_at(
             lambda block: block.feed_forward.down, second, ProbedLinear(second.feed_forward.down, probe)
         )
-        after = log_probs(small_model, run_block(probed, middle, *shape))
+        after = log_probs(tiny_model, run_block(probed, middle, *shape))
         found.append((np.exp(before) * (before - after)).sum(axis=-1)[is_token].mean())
         expected.append(0.5 * predicted[output] * STEP**2)
     np.testing.assert_allclose(found, expected, rtol=0.25)
 
 
-def test_every_linear_layer_has_its_outputs_and_padding_none(small_model: Transformer, small_batch: Batch) -> None:
-    found = importance(small_model, small_batch, 1)[0]
+def test_every_linear_layer_has_its_outputs_and_padding_none(tiny_model: Transformer, small_batch: Batch) -> None:
+    found = importance(tiny_model, small_batch, 1)[0]
     assert {name: values.shape for name, values in found.items()} == {
         "attention.query": (32,),
         "attention.key": (16,),
@@ -79,9 +79,9 @@ def test_every_linear_layer_has_its_outputs_and_padding_none(small_model: Transf
         "feed_forward.up": (24,),
         "feed_forward.down": (16,),
     }
-    shape = small_model.config.head_dim, small_model.config.rope_theta
-    end = hidden_of(small_model, small_batch)
-    gradient = gradient_at_end(small_model.embedding, small_model.final_norm, end, jax.random.key(0))
+    shape = tiny_model.config.head_dim, tiny_model.config.rope_theta
+    end = hidden_of(tiny_model, small_batch)
+    gradient = gradient_at_end(tiny_model.embedding, tiny_model.final_norm, end, jax.random.key(0))
     assert not np.asarray(gradient)[small_batch.segment_ids == 0].any()
-    _, squares = block_importance(blocks_of(small_model)[1], end, gradient, *shape)
+    _, squares = block_importance(blocks_of(tiny_model)[1], end, gradient, *shape)
     assert all((values > 0).any() for values in squares.values())

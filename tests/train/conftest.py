@@ -1,35 +1,9 @@
 """A model and a batch small enough for milliseconds, filled by numpy: compiling the real `init` takes seconds."""
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from codling.data.loader import Batch
-from codling.model.config import ModelConfig
-from codling.model.init import init_transformer
-from codling.model.transformer import Transformer
-
-
-@pytest.fixture(scope="session")
-def tiny_model() -> Transformer:
-    config = ModelConfig(
-        vocab_size=61,
-        model_dim=16,
-        ffn_dim=24,
-        num_layers=2,
-        num_query_heads=4,
-        num_kv_heads=2,
-        head_dim=8,
-        context_length_tokens=64,
-    )
-    random = np.random.default_rng(0)
-    model: Transformer = jax.tree.map(
-        lambda leaf: jnp.asarray(random.normal(size=leaf.shape) / leaf.shape[-1] ** 0.5, leaf.dtype),
-        eqx.filter_eval_shape(init_transformer, config, jax.random.key(0)),
-    )
-    return model
 
 
 @pytest.fixture(scope="session")

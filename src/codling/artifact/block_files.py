@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from codling.artifact.hf import EMBEDDING_NAME, FINAL_NORM_NAME, LAYER_NAMES, WEIGHTS_FILE
+from codling.artifact.hf import EMBEDDING_NAME, FINAL_NORM_NAME, LAYER_NAMES, WEIGHTS_FILE, check_shape
 from codling.artifact.model_files import load_config
 from codling.artifact.tensor_files import StoredTensors
 from codling.errors import UserError
@@ -60,10 +60,7 @@ class BlockFiles:
         if name not in self._stored:
             raise UserError(f"{self._path}: tensor '{name}' is missing")
         tensor = self._stored[name]
-        if tensor.shape != shape:
-            raise UserError(
-                f"{self._path}: tensor '{name}' has shape {list(tensor.shape)}, the config asks for {list(shape)}"
-            )
+        check_shape(name, tensor.shape, shape, source=str(self._path))
         return tensor.astype(np.float32)
 
 

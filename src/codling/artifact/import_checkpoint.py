@@ -13,8 +13,8 @@ from codling.artifact.checkpoint import FLOAT_TYPES, Checkpoint, open_checkpoint
 from codling.artifact.hf import EMBEDDING_NAME, HEAD_NAME, WEIGHTS_FILE
 from codling.artifact.manifest import file_sha256
 from codling.artifact.model_files import write_config
-from codling.artifact.outputs import new_directory
-from codling.artifact.stage import Artifact, Inputs, Stage, run_stage
+from codling.artifact.outputs import new_directory, run_stage_into
+from codling.artifact.stage import Artifact, Inputs, Stage
 from codling.artifact.tensor_files import stream_tensors
 from codling.artifact.workspace import SilentReporter, Workspace
 from codling.config import config
@@ -45,11 +45,8 @@ def import_checkpoint(directory: Path, out: Path) -> Artifact:
     with new_directory(out) as partial_out:
         origin = ImportConfig(files_sha256={path.name: file_sha256(path) for path in checkpoint.files})
         stage = Stage("import", "bundle", VERSION, origin, {}, partial(_run, checkpoint, str(directory)))
-        made = run_stage(stage, {}, partial_out, 0, SilentReporter())
-        for path in made.path.iterdir():
-            path.rename(partial_out / path.name)
-        made.path.rmdir()
-    return Artifact(out, made.manifest)
+        manifest = run_stage_into(partial_out, stage, {}, 0, SilentReporter())
+    return Artifact(out, manifest)
 
 
 def _run(

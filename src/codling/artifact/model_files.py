@@ -29,6 +29,9 @@ TOKENIZER_KEY = "codling_tokenizer_sha256"
 QUANTIZATION_KEY = "quantization_config"
 """In `config.json` of a palettized model: other runtimes refuse what they cannot read instead of misreading it."""
 
+PALETTIZED: Final = {"quant_method": "codling_palettized", "format": "native/FORMAT.md"}
+"""What stands there."""
+
 OWN_SPECIAL_IDS: Final[SpecialIds] = {"bos": BOS.id, "eos": END.id, "pad": PAD.id}
 """Those of codling's own tokenizers."""
 
@@ -53,13 +56,12 @@ def save_compressed_model(
     tensors = {name: tensor for name, tensor in model_tensors(model).items() if name not in compressed}
     for name, matrix in compressed.items():
         tensors |= to_tensors(name, matrix)
-    quantization = {"quant_method": "codling_palettized", "format": "native/FORMAT.md"}
     write_config(
         directory,
         model.config,
         tokenizer_sha256=tokenizer_sha256,
         special_ids=special_ids,
-        quantization=quantization,
+        quantization=PALETTIZED,
     )
     write_tensors(directory / WEIGHTS_FILE, tensors, to_metadata(compressed))
 
@@ -70,13 +72,12 @@ def save_compressed_files(directory: Path, source: Path, compressed: Mapping[str
     parts = {part: array for name, matrix in compressed.items() for part, array in to_tensors(name, matrix).items()}
     dense = {name: spec for name, spec in stored.specs.items() if name not in compressed}
     specs = dense | {name: spec_of(array) for name, array in parts.items()}
-    quantization = {"quant_method": "codling_palettized", "format": "native/FORMAT.md"}
     write_config(
         directory,
         load_config(source),
         tokenizer_sha256=tokenizer_of(source),
         special_ids=special_ids_of(source),
-        quantization=quantization,
+        quantization=PALETTIZED,
     )
     stream_tensors(
         directory / WEIGHTS_FILE,

@@ -14,8 +14,8 @@ from codling.artifact.block_files import BlockFiles
 from codling.artifact.bundle import is_palettized, load_tokenizer, write_tokenizer_files
 from codling.artifact.hf import EMBEDDING_NAME, WEIGHTS_FILE
 from codling.artifact.model_files import save_compressed_files
-from codling.artifact.outputs import new_directory
-from codling.artifact.stage import Artifact, Inputs, Stage, load_artifact, run_stage
+from codling.artifact.outputs import new_directory, run_stage_into
+from codling.artifact.stage import Artifact, Inputs, Stage, load_artifact
 from codling.artifact.tensor_files import StoredTensors
 from codling.artifact.workspace import Reporter, Workspace
 from codling.compress.embedding_quant import quantize_embedding
@@ -94,11 +94,8 @@ def compress_bundle(
     with new_directory(out) as partial_out:
         run = partial(_run, model, batches, tokenizer)
         stage = Stage("compress", "bundle", 1, whole, {"bundle": "bundle"}, run)
-        made = run_stage(stage, {"bundle": bundle}, partial_out, seed, reporter)
-        for path in made.path.iterdir():
-            path.rename(partial_out / path.name)
-        made.path.rmdir()
-    return Artifact(out, made.manifest)
+        manifest = run_stage_into(partial_out, stage, {"bundle": bundle}, seed, reporter)
+    return Artifact(out, manifest)
 
 
 def calibration_batches(
