@@ -122,7 +122,7 @@ def alignment() -> AlignmentConfig:
 
 def alignment_round(*, num_pair_prompts: int, num_best_prompts: int, num_answers: int = 4) -> RoundConfig:
     """A round whose RS goes on at fine-tuning's rate, and lets it fall."""
-    one = laptop_round(
+    return laptop_round(
         RS_MIXTURE,
         loop(600, SFT_RATE, SHORT_BATCH_ROWS, warmup_steps=20, rule=SFT_RULE),
         num_pair_prompts=num_pair_prompts,
@@ -132,7 +132,6 @@ def alignment_round(*, num_pair_prompts: int, num_best_prompts: int, num_answers
         row_length_tokens=SHORT_ROW_TOKENS,
         num_answers=num_answers,
     )
-    return replace(one, ipo=None)
 
 
 def loop(
