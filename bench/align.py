@@ -6,7 +6,7 @@ Arithmetic in worked steps, short texts of a given form, tool calls; all of them
 draws everything after it. An interval is the 95% t-interval of the mean over seeds.
 
     rewards      hard labels, margins, soft labels, soft labels + gradings; and lambda
-    objectives   MDLOO, PPO's clipping, GRPO, at equal samples: reward, and divergence from the start
+    objectives   MDLOO, PPO's clipping, GRPO, at equal samples, and at equal divergence from the start
     distillation RS on the best answers of a committee, and on as many of its best member alone
     rounds       one, two, three of them
 """
@@ -14,13 +14,14 @@ draws everything after it. An interval is the 95% t-interval of the mean over se
 import argparse
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jaxtyping import PRNGKeyArray
 from rich.console import Console
 
@@ -53,6 +54,7 @@ from codling.recipes.recipe import Recipe
 from codling.recipes.rounds import laptop_round
 from codling.tokenizer.encode import Tokenizer
 from codling.train.host import prepare_host
+from codling.train.metrics import METRICS_FILE
 from codling.train.schedule import Decay
 
 SFT_STEPS = 1600
@@ -71,6 +73,8 @@ LOSSES = {
     "soft labels + gradings, 1": RewardLossConfig(grading_weight=1.0),
 }
 OBJECTIVES: dict[str, Objective] = {"MDLOO": MdlooConfig(), "PPO clipping": PpoConfig(), "GRPO": GrpoConfig()}
+COMMON_KL = 0.15
+"""Nats an answer from the reference, at which objectives are compared: about what all of them reach."""
 HELDOUT_SHARE = 0.3
 """Of the prompts whose pairs the reward models compared do not see."""
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
@@ -208,6 +212,7 @@ def objectives(bench: Bench, rounds: Mapping[str, Artifact]) -> dict[str, Any]:
     mdloo = bench.recipe.alignment.server_rounds[0].mdloo
     assert mdloo is not None
     found = {"start": scores(rounds, rounds["server_round1_rs"].path)}
+    curves = {}
     for name, objective in OBJECTIVES.items():
         # The reference's price is in the rewards, or, for GRPO, in its loss.
         beta = 0.0 if isinstance(objective, GrpoConfig) else mdloo.training.beta
@@ -229,7 +234,34 @@ def objectives(bench: Bench, rounds: Mapping[str, Artifact]) -> dict[str, Any]:
             "kl": kl,
             "reward gained a nat": gain / max(kl, 1e-3),
         }
+        lines = (artifact.path / METRICS_FILE).read_text(encoding="utf-8").splitlines()
+        curves[name] = [json.loads(line) for line in lines]
+    for name, reward in rewards_at_equal_kl(curves).items():
+        found[name][f"reward at {COMMON_KL} nats, above the mean of all"] = reward
     return found
+
+
+def rewards_at_equal_kl(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, float]:
+    """Each objective's reward at `COMMON_KL` nats an answer from the reference, above their mean.
+
+    All samples of an iteration answer the same prompts, whose difficulty differs far more than the objectives do. So
+    the rewards are fitted by (effect of the iteration) + slope of the objective * sqrt(KL), as reward grows with the
+    root of the divergence (arXiv 2204.05862, section 4.3).
+    """
+    names = list(curves)
+    num_iterations = min(map(len, curves.values()))
+    rows, values = [], []
+    for number, name in enumerate(names):
+        for iteration in range(num_iterations):
+            record = curves[name][iteration]
+            row = np.zeros(num_iterations + len(names))
+            row[iteration] = 1.0
+            row[num_iterations + number] = math.sqrt(max(0.0, record["kl_to_reference_sampled"]))
+            rows.append(row)
+            values.append(record["reward"])
+    fitted = np.linalg.lstsq(np.array(rows), np.array(values), rcond=None)[0]
+    slopes = fitted[num_iterations:]
+    return dict(zip(names, ((slopes - slopes.mean()) * math.sqrt(COMMON_KL)).tolist(), strict=True))
 
 
 def distillation(bench: Bench, rounds: Mapping[str, Artifact]) -> dict[str, Any]:
