@@ -4,7 +4,7 @@ import pytest
 from codling.compress import palettize as module
 from codling.compress.kmeans import kmeans_1d_grouped
 from codling.compress.pack_bits import unpack_indices
-from codling.compress.palettize import palettize, round_tables
+from codling.compress.palettize import palettize, round_tables, stored_bits
 from codling.errors import UserError
 
 # Squared error that int8 tables may add to float tables on normal weights. Measured: 0.2%.
@@ -98,6 +98,20 @@ def test_bits_per_weight_count_every_stored_bit(shape: tuple[int, int], bits: in
     counted = palettize(draw(*shape), bits).bits_per_weight()
     assert tuple(counted) == expected
     assert counted.total == sum(expected)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("shape", [(32, 64), (1, 1), (40, 25)])
+def test_scales_of_rows_are_applied_last_and_counted(shape: tuple[int, int], bits: int) -> None:
+    plain = palettize(draw(*shape), bits)
+    row_scales = np.random.default_rng(1).uniform(0.5, 2, shape[0]).astype(np.float16)
+    scaled = plain._replace(row_scales=row_scales)
+    np.testing.assert_array_equal(scaled.dequantize(), plain.dequantize() * row_scales.astype(np.float32)[:, None])
+    num_weights = shape[0] * shape[1]
+    assert scaled.bits_per_weight().total - plain.bits_per_weight().total == pytest.approx(16 / shape[1])
+    for matrix in (plain, scaled):
+        bits_stored = stored_bits(shape, bits, 16, with_row_scales=matrix.row_scales is not None)
+        assert bits_stored == pytest.approx(matrix.bits_per_weight().total * num_weights)
 
 
 def test_indices_that_do_not_read_back_are_an_error_that_names_the_matrix(

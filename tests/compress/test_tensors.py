@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from codling.compress.embedding_quant import quantize_embedding
-from codling.compress.palettize import palettize
+from codling.compress.palettize import PalettizedMatrix, palettize
 from codling.compress.tensors import Compressed, compressed_names, from_tensors, part_names, to_metadata, to_tensors
 from codling.errors import UserError
 
@@ -23,6 +23,9 @@ def compressed() -> dict[str, Compressed]:
     return {
         "up": palettize(rng.normal(size=(40, 25)).astype(np.float32)),
         "down": palettize(rng.normal(size=(25, 40)).astype(np.float32), bits=2),
+        "gate": palettize(rng.normal(size=(40, 25)).astype(np.float32))._replace(
+            row_scales=rng.uniform(0.5, 2, 40).astype(np.float16)
+        ),
         "embedding": quantize_embedding(rng.normal(size=(9, 4)).astype(np.float32)),
     }
 
@@ -69,10 +72,11 @@ def test_the_worked_example_of_the_specification() -> None:
         "w.palette_indices": read("palette_indices", "u1")[None],
         "w.palette_tables": read("palette_tables", "i1")[None],
         "w.palette_scales": read("palette_scales", "<f4"),
+        "w.palette_row_scales": read("palette_row_scales", "<f2"),
     }
     matrix = from_tensors("w", tensors, json.loads(blocks["metadata"]))
     rows, columns = np.indices((3, 10))
-    expected = ((5 * rows + 3 * columns) % 16 * 8 - 64) * np.float32(0.25)
+    expected = ((5 * rows + 3 * columns) % 16 * 8 - 64) * 0.25 * np.asarray([[1], [0.5], [1.5]])
     np.testing.assert_array_equal(matrix.dequantize(), expected)
     again = to_tensors("w", matrix)
     assert {name: part.tobytes() for name, part in again.items()} == {
@@ -85,6 +89,7 @@ PARTS = [
     "up.palette_indices",
     "up.palette_tables",
     "up.palette_scales",
+    "gate.palette_row_scales",
     "embedding.int8_values",
     "embedding.int8_scales",
 ]
@@ -114,8 +119,8 @@ def test_a_part_of_another_type_is_named(stored: Stored, part: str) -> None:
         from_tensors(part.split(".")[0], tensors, metadata)
 
 
-@pytest.mark.parametrize("part", ["up.palette_scales", "embedding.int8_scales"])
-@pytest.mark.parametrize("bad", [np.nan, 0.0, -1.0])
+@pytest.mark.parametrize("part", ["up.palette_scales", "gate.palette_row_scales", "embedding.int8_scales"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0, -1.0])
 def test_a_scale_that_scales_nothing_is_named(stored: Stored, part: str, bad: float) -> None:
     tensors, metadata = stored
     tensors[part] = tensors[part].copy()
@@ -125,17 +130,42 @@ def test_a_scale_that_scales_nothing_is_named(stored: Stored, part: str, bad: fl
 
 
 def test_a_name_that_is_not_listed(stored: Stored) -> None:
-    with pytest.raises(UserError, match=r"^gate: the file's metadata lists no compressed matrix"):
-        from_tensors("gate", *stored)
+    with pytest.raises(UserError, match=r"^value: the file's metadata lists no compressed matrix"):
+        from_tensors("value", *stored)
 
 
 def test_another_version_is_refused(stored: Stored) -> None:
     tensors, metadata = stored
-    with pytest.raises(UserError, match=r"^codling\.format_version is '2' .* this codling reads '1'"):
-        from_tensors("up", tensors, metadata | {"codling.format_version": "2"})
+    with pytest.raises(UserError, match=r"^codling\.format_version is '3' .* this codling reads '1' and '2'"):
+        from_tensors("up", tensors, metadata | {"codling.format_version": "3"})
     del metadata["codling.format_version"]
     with pytest.raises(UserError, match=r"^codling\.format_version is None"):
         from_tensors("up", tensors, metadata)
+
+
+def test_the_first_version_knows_no_scales_of_rows(compressed: dict[str, Compressed], stored: Stored) -> None:
+    tensors, metadata = stored
+    entries = json.loads(metadata["codling.palettized"])
+    for entry in entries.values():
+        del entry["row_scales"]
+    metadata |= {"codling.format_version": "1", "codling.palettized": json.dumps(entries)}
+    assert part_names(metadata) == tensors.keys() - {"norm", "gate.palette_row_scales"}
+    np.testing.assert_array_equal(from_tensors("up", tensors, metadata).dequantize(), compressed["up"].dequantize())
+    gate = compressed["gate"]
+    assert isinstance(gate, PalettizedMatrix)
+    without = gate._replace(row_scales=None)
+    np.testing.assert_array_equal(from_tensors("gate", tensors, metadata).dequantize(), without.dequantize())
+
+
+@pytest.mark.parametrize("row_scales", [None, 1, "true"])
+def test_an_entry_that_does_not_say_whether_rows_have_scales(stored: Stored, row_scales: object) -> None:
+    tensors, metadata = stored
+    entry = {"shape": [40, 25], "bits": 4, "rows_per_table": 16, "row_scales": row_scales}
+    metadata["codling.palettized"] = json.dumps({"up": entry})
+    with pytest.raises(UserError, match=rf"^up: row_scales is {row_scales!r} in the metadata, not true or false"):
+        from_tensors("up", tensors, metadata)
+    with pytest.raises(UserError, match=r"^up: row_scales is"):
+        part_names(metadata)
 
 
 @pytest.mark.parametrize("listed", ["{", "[]"])

@@ -12,7 +12,7 @@ int8 small beside that of 4 bits.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Int8, Real, UInt8
+from jaxtyping import Float, Float16, Float32, Int8, Real, UInt8
 
 from codling.compress.kmeans import kmeans_1d_grouped, nearest_entries, require_finite
 from codling.compress.pack_bits import ROWS_PER_BLOCK, WIDTHS_BITS, pack_indices, packed_shape, unpack_indices
@@ -28,6 +28,7 @@ class BitsPerWeight(NamedTuple):
     indices: float
     tables: float
     scales: float
+    """Of tables and of rows."""
 
     @property
     def total(self) -> float:
@@ -50,6 +51,8 @@ class PalettizedMatrix(NamedTuple):
     """Width of an index: 2 or 4."""
     rows_per_table: int
     """Rows that share one table: a multiple of 16."""
+    row_scales: Float16[np.ndarray, " O"] | None = None
+    """What a row's entries are multiplied by; none: nothing."""
 
     def dequantize(self) -> Float32[np.ndarray, "O I"]:
         """The matrix that the bytes stand for."""
@@ -59,13 +62,16 @@ class PalettizedMatrix(NamedTuple):
         for group, table in enumerate(values):
             rows = slice(group * self.rows_per_table, (group + 1) * self.rows_per_table)
             weight[rows] = table[indices[rows]]
+        if self.row_scales is not None:
+            weight *= self.row_scales.astype(np.float32)[:, None]
         return weight
 
     def bits_per_weight(self) -> BitsPerWeight:
         """Count what is stored, part by part."""
         num_weights = self.shape[0] * self.shape[1]
-        parts = (self.indices, self.tables, self.scales)
-        return BitsPerWeight(*(8 * part.nbytes / num_weights for part in parts))
+        of_rows = 0 if self.row_scales is None else self.row_scales.nbytes
+        parts_bytes = (self.indices.nbytes, self.tables.nbytes, self.scales.nbytes + of_rows)
+        return BitsPerWeight(*(8 * part_bytes / num_weights for part_bytes in parts_bytes))
 
 
 def palettize(
@@ -99,11 +105,12 @@ def palettize(
     return PalettizedMatrix(packed, tables, scales, (out_dim, in_dim), bits, rows_per_table)
 
 
-def stored_bits(shape: tuple[int, int], bits: int, rows_per_table: int) -> float:
+def stored_bits(shape: tuple[int, int], bits: int, rows_per_table: int, *, with_row_scales: bool) -> float:
     """What a file has for a palettized matrix: indices with their padding, tables and scales."""
     num_blocks, block_bytes = packed_shape(shape, bits)
-    num_tables = -(-shape[0] // rows_per_table)
-    return 8.0 * (num_blocks * block_bytes + num_tables * ((1 << bits) + np.dtype(np.float32).itemsize))
+    tables_bytes = -(-shape[0] // rows_per_table) * ((1 << bits) + np.dtype(np.float32).itemsize)
+    rows_bytes = shape[0] * np.dtype(np.float16).itemsize if with_row_scales else 0
+    return 8.0 * (num_blocks * block_bytes + tables_bytes + rows_bytes)
 
 
 def _palettize_groups(

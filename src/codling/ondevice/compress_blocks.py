@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from codling.artifact.hf import LAYER_NAMES
 from codling.compress.bit_allocation import Allocation, Choice, allocate_bits, check_target
+from codling.compress.error_feedback import feedback_of
 from codling.compress.pack_bits import WIDTHS_BITS
 from codling.compress.palettize import PalettizedMatrix, palettize, stored_bits
 from codling.compress.palettize_calibrated import palettize_calibrated
@@ -51,6 +52,8 @@ class CompressConfig:
     """What a matrix may have."""
     rows_per_table: int = 16
     """Rows that share one table."""
+    row_scales: bool = True
+    """A 16-bit scale for each row (ours)."""
     num_sweeps: int = 4
     """Times that tables are fitted to what feedback made of the weights."""
 
@@ -109,7 +112,10 @@ def check_bits(shapes: Mapping[str, tuple[int, int]], config: CompressConfig) ->
     """Raise a `UserError` where matrices of these shapes cannot be as small as is asked for."""
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     stored = {
-        name: [stored_bits(shape, width, config.rows_per_table) for width in config.widths_bits]
+        name: [
+            stored_bits(shape, width, config.rows_per_table, with_row_scales=config.row_scales)
+            for width in config.widths_bits
+        ]
         for name, shape in shapes.items()
     }
     check_target(sizes, stored, config.target_bits_per_weight)
@@ -164,8 +170,7 @@ class _Passes:
                 name, weight = tensor_name(layer, path), np.asarray(linear.weight)
                 sizes[name] = weight.size
                 errors[name] = {
-                    width: _tried(weight, moments[path], width, config.rows_per_table, name)
-                    for width in config.widths_bits
+                    width: _tried(weight, moments[path], width, config, name) for width in config.widths_bits
                 }
             rows = [advance(block, hidden, *self._shape) for hidden in rows]
             before.append(rows)
@@ -200,10 +205,11 @@ class _Passes:
                 name = tensor_name(layer, path)
                 matrices[name] = palettize_calibrated(
                     np.asarray(linear.weight),
-                    moments[path],
+                    feedback_of(moments[path]),
                     allocation.width_bits[name],
                     config.rows_per_table,
                     row_importance=importance[name],
+                    with_row_scales=config.row_scales,
                     num_sweeps=config.num_sweeps,
                     name=name,
                 )
@@ -232,18 +238,19 @@ def tensor_name(layer: int, path: str) -> str:
 
 
 def _tried(
-    weight: Float[np.ndarray, "O I"], moments: Float[np.ndarray, "I I"], width: int, rows_per_table: int, name: str
+    weight: Float[np.ndarray, "O I"], moments: Float[np.ndarray, "I I"], width: int, config: CompressConfig, name: str
 ) -> tuple[float, Float[np.ndarray, " O"]]:
     """Stored bits, and the mean square by which each output would move; outputs not tried get the tried ones' mean."""
-    num_tables = -(-weight.shape[0] // rows_per_table)
+    num_tables = -(-weight.shape[0] // config.rows_per_table)
     tables = np.unique(np.linspace(0, num_tables - 1, min(num_tables, TRIED_TABLES)).astype(int))
-    rows = (tables[:, None] * rows_per_table + np.arange(rows_per_table)).ravel()
+    rows = (tables[:, None] * config.rows_per_table + np.arange(config.rows_per_table)).ravel()
     rows = rows[rows < weight.shape[0]]
-    difference = weight[rows] - palettize(weight[rows], width, rows_per_table, name=name).dequantize()
+    difference = weight[rows] - palettize(weight[rows], width, config.rows_per_table, name=name).dequantize()
     moved = np.einsum("oi,oi->o", difference @ moments.astype(np.float32), difference)
     of_all = np.full(weight.shape[0], moved.mean())
     of_all[rows] = moved
-    return stored_bits(weight.shape, width, rows_per_table), of_all
+    shape = weight.shape[0], weight.shape[1]
+    return stored_bits(shape, width, config.rows_per_table, with_row_scales=config.row_scales), of_all
 
 
 def _embed(model: Blocks, batch: Batch) -> Hidden:

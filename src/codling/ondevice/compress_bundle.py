@@ -19,7 +19,6 @@ from codling.artifact.stage import Artifact, Inputs, Stage, load_artifact
 from codling.artifact.tensor_files import StoredTensors
 from codling.artifact.workspace import Reporter, Workspace
 from codling.compress.embedding_quant import quantize_embedding
-from codling.compress.palettize import stored_bits
 from codling.compress.tensors import Compressed as CompressedMatrix
 from codling.compress.tensors import to_tensors
 from codling.config import config
@@ -93,7 +92,7 @@ def compress_bundle(
     whole = CompressBundleConfig(compress=config, calibration=calibration, text_sha256=text_sha256)
     with new_directory(out) as partial_out:
         run = partial(_run, model, batches, tokenizer)
-        stage = Stage("compress", "bundle", 1, whole, {"bundle": "bundle"}, run)
+        stage = Stage("compress", "bundle", 2, whole, {"bundle": "bundle"}, run)
         manifest = run_stage_into(partial_out, stage, {"bundle": bundle}, seed, reporter)
     return Artifact(out, manifest)
 
@@ -155,7 +154,7 @@ def compression_figures(
         "matrices": {
             name: {
                 "width_bits": matrix.bits,
-                "stored_bits_per_weight": stored_bits(matrix.shape, matrix.bits, matrix.rows_per_table) / sizes[name],
+                "stored_bits_per_weight": bits[name] / sizes[name],
                 "nats_per_token": {str(width): one.nats_per_token for width, one in found.sensitivities[name].items()},
             }
             for name, matrix in found.matrices.items()
