@@ -13,25 +13,8 @@ from codling.compress.palettize import palettize
 from codling.data.loader import Batch
 from codling.errors import UserError
 from codling.model.block import Block
-from codling.model.config import ModelConfig
-from codling.model.norm import RMSNorm
 from codling.model.transformer import Transformer
 from codling.ondevice.compress_blocks import NUM_PASSES, CompressConfig, Compressed, compress_blocks, tensor_name
-
-
-class InMemory:
-    """The blocks of a model that is in memory."""
-
-    def __init__(self, model: Transformer) -> None:
-        self.config: ModelConfig = model.config
-        self.embedding: jax.Array = model.embedding
-        self.final_norm: RMSNorm = model.final_norm
-        self._blocks = model.blocks
-
-    def block(self, layer: int) -> Block:
-        """The block of a layer."""
-        block: Block = jax.tree.map(lambda leaf: leaf[layer], self._blocks)
-        return block
 
 
 def batches(num_rows: int = 32) -> list[Batch]:
@@ -68,9 +51,7 @@ def replaced(blocks: Block, path: str, matrices: dict[str, np.ndarray]) -> Block
 
 @pytest.fixture(scope="module")
 def compressed(tiny_model: Transformer) -> Compressed:
-    return compress_blocks(
-        InMemory(tiny_model), batches(), CompressConfig(target_bits_per_weight=3.7), jax.random.key(0)
-    )
+    return compress_blocks(tiny_model, batches(), CompressConfig(target_bits_per_weight=3.7), jax.random.key(0))
 
 
 def test_the_average_is_met_with_tables_and_padding(compressed: Compressed) -> None:
@@ -101,7 +82,7 @@ def test_the_price_of_a_matrix_is_what_the_model_pays(tiny_model: Transformer, c
 def test_the_model_stays_nearer_to_itself_than_with_nearest_entries(tiny_model: Transformer) -> None:
     (batch,) = batches()
     config = CompressConfig(target_bits_per_weight=8.0, widths_bits=(4,))
-    found = compress_blocks(InMemory(tiny_model), [batch], config, jax.random.key(0))
+    found = compress_blocks(tiny_model, [batch], config, jax.random.key(0))
     plain = {
         name: palettize(tensor, 4).dequantize()
         for name, tensor in model_tensors(tiny_model).items()
@@ -114,15 +95,15 @@ def test_the_model_stays_nearer_to_itself_than_with_nearest_entries(tiny_model: 
 def test_all_passes_are_heard_of(tiny_model: Transformer) -> None:
     heard: list[int] = []
     config = CompressConfig(target_bits_per_weight=9.0)
-    compress_blocks(InMemory(tiny_model), batches(), config, jax.random.key(0), heard.append)
+    compress_blocks(tiny_model, batches(), config, jax.random.key(0), heard.append)
     assert heard == list(range(1, NUM_PASSES * 2 + 1))
 
 
 def test_a_short_text_and_an_average_that_cannot_be_met_are_refused(tiny_model: Transformer) -> None:
     with pytest.raises(UserError, match=r"the calibration text has 64 tokens, at least 1024 are needed"):
-        compress_blocks(InMemory(tiny_model), batches(1), CompressConfig(), jax.random.key(0))
+        compress_blocks(tiny_model, batches(1), CompressConfig(), jax.random.key(0))
     with pytest.raises(UserError, match=r"1 bits a weight cannot be met: .* takes from"):
-        compress_blocks(InMemory(tiny_model), batches(), CompressConfig(target_bits_per_weight=1.0), jax.random.key(0))
+        compress_blocks(tiny_model, batches(), CompressConfig(target_bits_per_weight=1.0), jax.random.key(0))
 
 
 @pytest.mark.parametrize(

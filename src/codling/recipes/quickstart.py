@@ -14,7 +14,9 @@ from codling.data.mixture import MixtureWeights
 from codling.data.sources import CorpusConfig
 from codling.evaluate.retrieval import RetrievalConfig
 from codling.model.config import named_size
-from codling.ondevice.palettize import PalettizeConfig
+from codling.ondevice.adapt import AdaptConfig
+from codling.ondevice.compress_blocks import CompressConfig
+from codling.ondevice.compress_stage import CompressStageConfig
 from codling.ondevice.recover import RecoverConfig
 from codling.posttrain.rejection_sampling import BEST_ANSWERS
 from codling.posttrain.sft import SftConfig
@@ -92,12 +94,21 @@ def quickstart() -> Recipe:
         server_sft=sft(1650, SFT_RATE),
         device_sft=sft(1650, SFT_RATE),
         alignment=alignment(),
-        device_palettize=PalettizeConfig(),
+        device_compress=CompressStageConfig(
+            compress=CompressConfig(target_bits_per_weight=3.7),
+            mixture=SFT_MIXTURE,
+            sequence_length_tokens=SHORT_ROW_TOKENS,
+        ),
         device_recover=RecoverConfig(
             loop=loop(80, 1e-3, SHORT_BATCH_ROWS, warmup_steps=8),
             sequence_length_tokens=SHORT_ROW_TOKENS,
             mixture=SFT_MIXTURE,
         ),
+        device_features={
+            "tool_calls": feature("tool_calls"),
+            "intents": feature("intents"),
+            "short_answers": feature("story_answers"),
+        },
         story_beginnings=(
             "Once upon a time, there was a little",
             "One day, Tom and his dog went to the park.",
@@ -131,6 +142,15 @@ def alignment_round(*, num_pair_prompts: int, num_best_prompts: int, num_answers
         num_online_iterations=6,
         row_length_tokens=SHORT_ROW_TOKENS,
         num_answers=num_answers,
+    )
+
+
+def feature(skill: str) -> AdaptConfig:
+    """An adapter for one skill."""
+    return AdaptConfig(
+        loop=loop(200, 1e-3, SHORT_BATCH_ROWS, warmup_steps=20),
+        sequence_length_tokens=SHORT_ROW_TOKENS,
+        mixture=MixtureWeights(share_by_kind={skill: 1.0}),
     )
 
 
