@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 from jaxtyping import PRNGKeyArray
 
-from codling.adapters.lora import LoraLinear
-from codling.adapters.low_rank import nearest_low_rank
 from codling.artifact.adapter_files import save_adapter
 from codling.artifact.bundle import write_bundle_files
 from codling.artifact.hf import EMBEDDING_NAME, model_tensors
@@ -27,13 +25,13 @@ from codling.compress.palettize import palettize
 from codling.compress.tensors import Compressed
 from codling.model.config import ModelConfig
 from codling.model.init import init_transformer
-from codling.model.linear import Linear
 from codling.model.transformer import Transformer
 from codling.ondevice.package import BundleConfig
 from codling.recipes.build import build
 from codling.recipes.tiny import tiny
 from codling.tokenizer.encode import Tokenizer
 from codling.tokenizer.train import TokenizerConfig, train_tokenizer
+from tests.adapted import with_residual
 from tests.foreign_checkpoint import write_checkpoint
 
 SETTINGS = {
@@ -134,7 +132,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
         save_compressed_model(out.path / "small", model, compressed, tokenizer_sha256=tokenizer.sha256)
         write_bundle_files(out.path, out.path / "small", tokenizer)
         shutil.rmtree(out.path / "small")
-        adapted = jax.tree.map(residual, load_model(out.path), model, is_leaf=lambda node: isinstance(node, Linear))
+        adapted = with_residual(load_model(out.path), model, rank=2)
         save_adapter(out.path / "adapters" / "recovery", adapted, out.path)
         return {"bits_per_weight_projections": 4.0}
 
@@ -145,15 +143,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     )
     server, device = (run_stage(stage, {}, store, 0, SilentReporter()).path for stage in stages)
     return Pair(server, device, model, tokenizer)
-
-
-def residual(base: object, dense: object) -> object:
-    """A linear layer with the adapter of rank 2 nearest to what it lost; anything else as it is."""
-    if not isinstance(base, Linear) or not isinstance(dense, Linear):
-        return base
-    layers = [nearest_low_rank(np.asarray(lost), 2) for lost in dense.weight - base.weight]
-    down, up = (jnp.stack([jnp.asarray(part) for part in parts]) for parts in zip(*layers, strict=True))
-    return LoraLinear(base, down, up)
 
 
 class Foreign(NamedTuple):

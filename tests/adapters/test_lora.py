@@ -102,7 +102,7 @@ def test_split_takes_the_adapter_and_combine_puts_it_back(adapted: Transformer) 
 
 def test_tables_train_where_the_base_has_some(adapted: Transformer) -> None:
     tables = jnp.ones((2, 1, 4))
-    query = adapted.blocks.attention.query
+    query: Any = adapted.blocks.attention.query
     indices = jnp.zeros(query.base.weight.shape, jnp.uint8)
     scales = jnp.ones(indices.shape[:2])
     base = PalettizedLinear(indices, tables, scales, jnp.zeros_like(tables), jnp.zeros_like(scales), 16)

@@ -29,7 +29,7 @@ def text(folder: Path) -> Path:
 @pytest.fixture
 def small(capsys: pytest.CaptureFixture[str], text: Path) -> Path:
     """The server, compressed."""
-    succeeded(capsys, "compress", "server", "--calibration", "long.txt", "--out", "small", "--max-tokens", "2048")
+    succeeded(capsys, "compress", "server", "--calibration", "long.txt", "--out", "small", "--bits", "5")
     return text / "small"
 
 

@@ -129,9 +129,13 @@ def recover(
             trained = record.params
     recovered = eqx.combine(gather(trained), frozen)
     if config.trains_tables:
-        closed = close_tables(recovered, matrices)
-        names = {"tokenizer_sha256": tokenizer_of(base_directory), "special_ids": special_ids_of(base_directory)}
-        save_compressed_model(out.path, base, compressed | closed, **names)
+        save_compressed_model(
+            out.path,
+            base,
+            {**compressed, **close_tables(recovered, matrices)},
+            tokenizer_sha256=tokenizer_of(base_directory),
+            special_ids=special_ids_of(base_directory),
+        )
     else:
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             shutil.copyfile(base_directory / name, out.path / name)
