@@ -122,15 +122,21 @@ def _features(
             "examples": [
                 {
                     "prompt": ours["request"],
-                    "expected": ours["expected"],
-                    "recovered": theirs["answer"],
-                    "adapted": ours["answer"],
+                    "expected": _said(ours["expected"]),
+                    "recovered": _said(theirs["answer"]),
+                    "adapted": _said(ours["answer"]),
                 }
                 for theirs, ours in pairs
                 if ours["exact"] != theirs["exact"]
             ][:NUM_EXAMPLES],
         }
     return found
+
+
+def _said(answer: dict[str, Any]) -> str:
+    """An answer in one line: its text, then its calls."""
+    calls = [json.dumps(call, ensure_ascii=False) for call in answer["tool_calls"]]
+    return " ".join(part for part in (answer["text"], *calls) if part)
 
 
 def _skills(config: MeasureConfig, inputs: Inputs, model: Transformer, tokenizer: TextTokenizer) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def recover(
         start = _start(config, open_tables(base, matrices), teacher, loader, out, key)
         figures = {"dense": measure(teacher), "palettized": measure(base), "adapter_start": measure(merge(start))}
         trained, frozen = split(start, with_tables=config.trains_tables)
-        loss_fn = _matching(config.hidden_weight)
+        loss_fn = matching_loss(config.hidden_weight)
         for record in train(config.loop, loss_fn, trained, (frozen, teacher), loader, out, key):
             trained = record.params
     recovered = eqx.combine(gather(trained), frozen)
@@ -188,8 +188,11 @@ def _start(
 
 
 @lru_cache
-def _matching(hidden_weight: float) -> LossFunction[Transformer]:
-    """For equal weights the same object, so that stages share one compiled step."""
+def matching_loss(hidden_weight: float) -> LossFunction[Transformer]:
+    """Divergence from the teacher; for equal weights the same object, so that stages share one compiled step.
+
+    What is frozen is (the rest of the model, the teacher).
+    """
 
     def loss(
         trained: Transformer,
