@@ -38,6 +38,8 @@ TARGETS_BITS = (4.0, 3.7, 3.5, 3.0, 2.1)
 """The least is what tables and scales leave of 2.0 at narrow widths."""
 STUDIED_BITS = 3.0
 """Where each ingredient is switched off in turn: low enough that it shows."""
+RANKS = (8, 16, 32)
+"""Of adapters; the second is the usual one."""
 BATCH_ROWS = 8
 
 
@@ -171,6 +173,7 @@ class _Bench(NamedTuple):
             ),
             sequence_length_tokens=next(iter(rows.train.values())).row_length_tokens,
             mixture=rows.mixture,
+            rank=RANKS[1],
         )
         return replace(config, **changes)  # type: ignore[arg-type]
 
@@ -195,8 +198,7 @@ class _Bench(NamedTuple):
             ("from zero", self.recovery(start=RecoveryStart.ZERO)),
             ("from the plain decomposition", self.recovery(start=RecoveryStart.PLAIN)),
             ("tables fixed", self.recovery(trains_tables=False)),
-            ("rank 8", self.recovery(rank=8)),
-            ("rank 32", self.recovery(rank=32)),
+            *((f"rank {rank}", self.recovery(rank=rank)) for rank in RANKS[::2]),
             ("hidden state, too", self.recovery(hidden_weight=1.0)),
         ):
             yield self.recovered(f"{name} + recovery, {change}", small, recovery)
