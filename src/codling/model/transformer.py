@@ -91,10 +91,14 @@ class Transformer(eqx.Module):
         angles = rotary(positions, self.config.head_dim, rope_theta)
         x, grown = self.embedding[tokens], []
         for number, context in enumerate(contexts):
-            block: Block = jax.tree.map(lambda leaf, number=number: leaf[number], self.blocks)
-            x, extended = block(x, angles, context)
+            x, extended = self.block(number)(x, angles, context)
             grown.append(extended)
         return self.final_norm(x), grown
+
+    def block(self, layer: int) -> Block:
+        """The block of one layer."""
+        block: Block = jax.tree.map(lambda leaf: leaf[layer], self.blocks)
+        return block
 
     def logits(self, hidden: Float[Array, "*B D"]) -> Float[Array, "*B V"]:
         """Scores of every vocabulary entry. A loss over many tokens uses `train.loss`, in chunks."""

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from codling.data.loader import Batch
 from codling.model.block import Block
 from codling.model.linear import Linear
 from codling.model.packed_rows import PackedRows
@@ -40,6 +41,12 @@ class TappedLinear(eqx.Module):
         """Apply the layer."""
         self.show(self.name, x)
         return self.base(x)
+
+
+def embed(embedding: Float[Array, "V D"], batch: Batch) -> Hidden:
+    """The rows before the first block."""
+    tokens, positions, segment_ids = map(jnp.asarray, (batch.tokens, batch.positions, batch.segment_ids))
+    return Hidden(embedding[tokens], positions, segment_ids)
 
 
 def run_block(block: Block, hidden: Hidden, head_dim: int, rope_theta: float) -> Hidden:
