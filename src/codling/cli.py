@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 from typer import Option
 
-from codling.commands import artifacts, bench, build, compress, evaluate, plan, recipe, talk
+from codling.commands import adapters, artifacts, bench, build, compress, evaluate, plan, recipe, talk
 from codling.commands.terminal import complain
 from codling.disk import refusal
 from codling.errors import Terminated, UserError
 from codling.train.host import prepare_host
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 130, 143
+RESUMABLE = (["build"], ["recover"], ["adapt"])
+"""Commands that go on where they were when they are given again."""
 
 app = typer.Typer(
     help="Grow a pair of language models from one recipe, a server model and its on-device sibling, and run them.",
@@ -38,6 +40,12 @@ app.command(epilog="Example: codling generate runs/quickstart/device --prompt 'R
 app.command(epilog="Example: codling chat runs/quickstart/device --temperature 0.7")(talk.chat)
 app.command(epilog="Example: codling compress runs/quickstart/server --bits 3.7 --calibration notes.txt --out small")(
     compress.compress
+)
+app.command(epilog="Example: codling recover small --teacher runs/quickstart/server --text notes.txt --out recovered")(
+    adapters.recover
+)
+app.command(epilog="Example: codling adapt runs/quickstart/device --demonstrations calls.jsonl --out calls-adapter")(
+    adapters.adapt
 )
 app.command(epilog="Example: codling export runs/quickstart/device --to hf --out device-hf")(artifacts.export)
 app.command("import", epilog="Example: codling import Qwen3-0.6B --out qwen3")(artifacts.import_)
@@ -72,7 +80,9 @@ def run(arguments: Sequence[str]) -> int:
         finally:
             sys.stdout.flush()
         if result == EXIT_INTERRUPTED:
-            complain("stopped" + ("; the same command goes on where it was" if "build" in arguments[:1] else ""))
+            complain(
+                "stopped" + ("; the same command goes on where it was" if list(arguments[:1]) in RESUMABLE else "")
+            )
         return result if isinstance(result, int) else 0
     except UserError as error:
         complain(str(error))

@@ -53,13 +53,14 @@ def save_adapter(directory: Path, model: Transformer, base: Path) -> None:
     )
 
 
-def attach_adapter(model: Transformer, directory: Path, base: Path) -> Transformer:
+def attach_adapter(model: Transformer, directory: Path, base: Path, *, base_sha256: str | None = None) -> Transformer:
     """Put a saved adapter on the model that was read from directory `base`.
 
+    `base_sha256` is the hash of the base's weights, where it is known: many adapters of a large base need it once.
     Errors: `UserError` for files that are missing or damaged, another base, or tensors of the wrong shape.
     """
     values = read_json(directory / ADAPTER_CONFIG_FILE)
-    if values.get(BASE_KEY) != file_sha256(base / WEIGHTS_FILE):
+    if values.get(BASE_KEY) != (base_sha256 or file_sha256(base / WEIGHTS_FILE)):
         raise UserError(f"{directory}: this adapter was trained for another base than {base}; train it for this one")
     path = directory / ADAPTER_WEIGHTS_FILE
     tensors, _ = read_tensors(path)

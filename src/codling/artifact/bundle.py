@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from codling.adapters.lora import merge
-from codling.artifact.adapter_files import attach_adapter
+from codling.artifact.adapter_files import ADAPTER_CONFIG_FILE, attach_adapter
 from codling.artifact.hf import CONFIG_FILE, WEIGHTS_FILE, read_json, write_json
-from codling.artifact.manifest import Manifest
+from codling.artifact.manifest import Manifest, file_sha256
 from codling.artifact.model_files import (
     QUANTIZATION_KEY,
     load_config,
@@ -45,6 +45,10 @@ class Bundle(NamedTuple):
     tokenizer: TextTokenizer
     adapter: str
     """Name of the adapter that is in the model, or `none`."""
+    base: Transformer
+    """The model without adapter."""
+    base_sha256: str
+    """Of the weights file: what adapters name their base by."""
 
     @property
     def identity(self) -> str:
@@ -77,8 +81,9 @@ def adapter_names(directory: Path) -> list[str]:
 
 
 def load_bundle(directory: Path, adapter: str | None = None) -> Bundle:
-    """Open a bundle, with its recovery adapter if it has one, or with the adapter named (`none`: without).
+    """Open a bundle, with its recovery adapter if it has one, or with the adapter named.
 
+    That is one of its own, the directory of another, or `none`.
     Errors: `UserError` for anything that is not a whole bundle, a tokenizer that the weights were not trained with, or
     an adapter that is not there or was trained for another base.
     """
@@ -86,19 +91,33 @@ def load_bundle(directory: Path, adapter: str | None = None) -> Bundle:
     tokenizer = load_tokenizer(directory, manifest)
     if tokenizer.sha256 != tokenizer_of(directory):
         raise UserError(f"{directory}: the tokenizer does not belong to the weights; copy the bundle again, whole")
-    names = adapter_names(directory)
-    if adapter is None:
-        adapter = RECOVERY_ADAPTER if RECOVERY_ADAPTER in names else NO_ADAPTER
     model = load_model(directory)
     if model.config.vocab_size != tokenizer.vocab_size:
         raise UserError(
             f"{directory}: the weights have {model.config.vocab_size} tokens, the tokenizer {tokenizer.vocab_size}"
         )
-    if adapter != NO_ADAPTER:
-        if adapter not in names:
-            raise UserError(f"{directory}: no adapter '{adapter}' (it has: {', '.join(names) or 'none'})")
-        model = merge(attach_adapter(model, directory / ADAPTERS_DIRECTORY / adapter, directory))
-    return Bundle(directory, manifest, model, tokenizer, adapter)
+    weights_sha256 = file_sha256(directory / WEIGHTS_FILE)
+    bare = Bundle(directory, manifest, model, tokenizer, NO_ADAPTER, base=model, base_sha256=weights_sha256)
+    return with_adapter(bare, adapter)
+
+
+def with_adapter(bundle: Bundle, adapter: str | None) -> Bundle:
+    """The bundle with another adapter, as for `load_bundle`. The base is not read again.
+
+    Errors: `UserError` for an adapter that is not there, was trained for another base, or is damaged.
+    """
+    names = adapter_names(bundle.path)
+    if adapter is None:
+        adapter = RECOVERY_ADAPTER if RECOVERY_ADAPTER in names else NO_ADAPTER
+    if adapter == NO_ADAPTER:
+        return bundle._replace(model=bundle.base, adapter=NO_ADAPTER)
+    directory = bundle.path / ADAPTERS_DIRECTORY / adapter if adapter in names else Path(adapter)
+    if not (directory / ADAPTER_CONFIG_FILE).is_file():
+        raise UserError(
+            f"{bundle.path}: no adapter '{adapter}' (it has: {', '.join(names) or 'none'}), and no directory of one"
+        )
+    adapted = attach_adapter(bundle.base, directory, bundle.path, base_sha256=bundle.base_sha256)
+    return bundle._replace(model=merge(adapted), adapter=directory.resolve().name)
 
 
 def load_tokenizer(directory: Path, manifest: Manifest) -> TextTokenizer:

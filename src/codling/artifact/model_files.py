@@ -97,6 +97,12 @@ def load_model(directory: Path) -> Transformer:
     return model_from_tensors(config, _DenseTensors(StoredTensors([path])), source=str(path))
 
 
+def load_compressed(directory: Path) -> dict[str, Compressed]:
+    """Read the compressed matrices of a model as they lie in its file; none of a dense one. Errors: `UserError`."""
+    stored = StoredTensors([directory / WEIGHTS_FILE])
+    return {name: from_tensors(name, stored, stored.metadata) for name in compressed_names(stored.metadata)}
+
+
 def load_config(directory: Path) -> ModelConfig:
     """Read the shape of a model."""
     values = read_json(directory / CONFIG_FILE)

@@ -7,9 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from codling.artifact.manifest import Manifest
-from codling.artifact.stage import Inputs, Stage, run_stage
+from codling.artifact.stage import Artifact, Inputs, Stage, run_stage
 from codling.artifact.workspace import Reporter
-from codling.errors import UserError
+from codling.errors import Terminated, UserError
+
+
+def check_out(out: Path) -> None:
+    """Raise a `UserError` if something else is there."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: not empty; choose another --out")
 
 
 @contextlib.contextmanager
@@ -18,8 +24,7 @@ def new_directory(out: Path) -> Iterator[Path]:
 
     Errors: `UserError` if `out` is there and not empty, or cannot be made; then nothing is written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: not empty; choose another --out")
+    check_out(out)
     partial, out = _beside(out)
     try:
         partial.mkdir(parents=True)
@@ -55,6 +60,29 @@ def run_stage_into(directory: Path, stage: Stage, inputs: Inputs, seed: int, rep
         path.rename(directory / path.name)
     made.path.rmdir()
     return made.manifest
+
+
+def run_stage_as(out: Path, stage: Stage, inputs: Inputs, seed: int, reporter: Reporter) -> Artifact:
+    """Run a stage whose artifact is to be `out`. Interrupted or killed, the same call goes on where it was.
+
+    Until then its work is in a hidden directory beside `out`; if the work fails that is gone.
+    Errors: as for `check_out` and the stage.
+    """
+    check_out(out)
+    partial, out = _beside(out)
+    store = partial.with_name(f".{out.name}.partial")
+    try:
+        made = run_stage(stage, inputs, store, seed, reporter)
+    except (Terminated, KeyboardInterrupt):
+        raise
+    except BaseException:
+        shutil.rmtree(store, ignore_errors=True)
+        raise
+    if out.exists():
+        out.rmdir()
+    made.path.rename(out)
+    shutil.rmtree(store)
+    return Artifact(out, made.manifest)
 
 
 def _beside(out: Path) -> tuple[Path, Path]:

@@ -11,7 +11,9 @@ BundlePath = Annotated[
 AdapterName = Annotated[
     str | None,
     Option(
-        "--adapter", metavar="NAME", help="Adapter of the bundle, or 'none'. Default: its recovery adapter, if any."
+        "--adapter",
+        metavar="NAME",
+        help="Adapter of the bundle, a directory of one, or 'none'. Default: its recovery adapter, if any.",
     ),
 ]
 AsJson = Annotated[bool, Option("--json", help="One JSON object on stdout, for programs.")]

@@ -10,14 +10,18 @@ The gradient is carried back block by block through hidden states kept from the 
 on disk needs no more memory than a block.
 """
 
+from collections.abc import Iterator, Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from codling.model.block import Block
 from codling.model.linear import Linear
 from codling.model.norm import RMSNorm
+from codling.ondevice.blocks import Blocks
 from codling.ondevice.input_moments import Hidden, linears, run_block, with_linears
 
 
@@ -30,6 +34,31 @@ class ProbedLinear(eqx.Module):
     def __call__(self, x: Float[Array, "B T I"]) -> Float[Array, "B T O"]:
         """Apply the layer and add the probe."""
         return self.base(x) + self.probe
+
+
+def importance_by_layer(
+    model: Blocks, before: Sequence[Sequence[Hidden]], key: PRNGKeyArray
+) -> Iterator[tuple[int, dict[str, Float[np.ndarray, " O"]]]]:
+    """What the square of an error of each output costs, by the linear layer's path; from the last layer to the first.
+
+    Shapes: `before[layer]` are the batches of rows before a block, and at last those after all of them.
+    Units:  E[g^2], a mean over tokens.
+    """
+    num_tokens = sum(int((np.asarray(hidden.segment_ids) > 0).sum()) for hidden in before[-1])
+    embedding, final_norm = model.embedding, model.final_norm
+    gradients = [
+        gradient_at_end(embedding, final_norm, hidden, jax.random.fold_in(key, number))
+        for number, hidden in enumerate(before[-1])
+    ]
+    for layer in reversed(range(model.config.num_layers)):
+        block, sums = model.block(layer), dict[str, np.ndarray]()
+        for number, hidden in enumerate(before[layer]):
+            gradients[number], squares = block_importance(
+                block, hidden, gradients[number], model.config.head_dim, model.config.rope_theta
+            )
+            for path, values in squares.items():
+                sums[path] = sums.get(path, 0.0) + np.asarray(values, np.float64)
+        yield layer, {path: values / num_tokens for path, values in sums.items()}
 
 
 @eqx.filter_jit

@@ -56,9 +56,26 @@ def distilled_from_choices(
     return _over_rows(loss, hidden, model.embedding, targets, None, batch, execution)
 
 
-def matched(model: Transformer, teacher: Transformer, batch: Batch, execution: Execution = PLAIN) -> LossSums:
-    """Divergence from the teacher's whole distribution."""
-    return _with_teacher(teacher_divergence, model, teacher, batch, execution)
+def matched(
+    model: Transformer,
+    teacher: Transformer,
+    batch: Batch,
+    execution: Execution = PLAIN,
+    *,
+    hidden_weight: float = 0.0,
+) -> LossSums:
+    """Divergence from the teacher's whole distribution; plus, times `hidden_weight`, of the last hidden state.
+
+    That is |h - h_teacher|^2 / |h_teacher|^2, a token.
+    """
+    sums = _with_teacher(teacher_divergence, model, teacher, batch, execution)
+    if hidden_weight == 0:
+        return sums
+    # The compiler sees that the hidden states are those of above, and computes them once.
+    own, theirs = last_hidden(model, batch, execution), jax.lax.stop_gradient(last_hidden(teacher, batch, execution))
+    moved = jnp.sum(jnp.square(own - theirs), axis=-1) / jnp.sum(jnp.square(theirs), axis=-1)
+    moved_sum = jnp.sum(moved.astype(jnp.float32) * jnp.asarray(batch.loss_weights))
+    return LossSums(sums.value + hidden_weight * moved_sum, sums.weight, sums.metrics | {"hidden_moved": moved_sum})
 
 
 def _with_teacher(
