@@ -49,9 +49,7 @@ def test_gradients_of_shifts_are_sums_over_the_weights_that_chose_an_entry() -> 
     upstream = jnp.asarray(np.random.default_rng(2).normal(size=(LAYERS, OUT, IN)), jnp.float32)
 
     def value(table_shifts: jax.Array) -> jax.Array:
-        shifted = PalettizedLinear(
-            layer.indices, layer.tables, layer.row_scales, table_shifts, layer.row_shifts, ROWS
-        )
+        shifted = PalettizedLinear(layer.indices, layer.tables, layer.row_scales, table_shifts, layer.row_shifts, ROWS)
         return jnp.sum(shifted.weight * upstream)
 
     found = np.asarray(jax.grad(value)(layer.table_shifts))

@@ -4,6 +4,7 @@ Where in the recipe: palettization (arXiv 2407.21075 section 5.1). Three passes 
 
 1. forward    what each linear layer is fed (`input_moments`), and what each width would cost every output of it
 2. backward   what an error of that output costs the model, in nats (`output_importance`)
+   if asked for: what each width of each matrix costs indeed (`measured_sensitivity`)
    → a width for every matrix, by an integer program (`bit_allocation`)
 3. forward    palettization with feedback (`palettize_calibrated`), each block fed by the compressed ones before it
 
@@ -12,10 +13,8 @@ Source: the report says that less important layers have 2 bits, and not how they
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
@@ -33,10 +32,11 @@ from codling.errors import UserError
 from codling.model.block import Block
 from codling.model.linear import Linear
 from codling.ondevice.blocks import Blocks
+from codling.ondevice.compress_choices import SensitivityMethod
 from codling.ondevice.input_moments import Hidden, advance, block_moments, embed, linears, with_linears
-from codling.ondevice.output_importance import block_importance, gradient_at_end
+from codling.ondevice.measured_sensitivity import MeasuredSensitivity
+from codling.ondevice.output_importance import importance_by_layer
 
-NUM_PASSES = 3
 MIN_CALIBRATION_TOKENS = 1024
 TRIED_TABLES = 32
 """Tables of a matrix by which a width is judged; all of a small one, and evenly spread ones of a large one."""
@@ -56,6 +56,8 @@ class CompressConfig:
     """A 16-bit scale for each row (ours)."""
     num_sweeps: int = 4
     """Times that tables are fitted to what feedback made of the weights."""
+    sensitivity: SensitivityMethod = SensitivityMethod.ESTIMATED
+    """What the widths are chosen by."""
 
     def __post_init__(self) -> None:
         if not self.widths_bits or set(self.widths_bits) - set(WIDTHS_BITS):
@@ -63,13 +65,18 @@ class CompressConfig:
         if not 0 < self.target_bits_per_weight < np.inf or self.num_sweeps < 1:
             raise ValueError("target_bits_per_weight must be above 0 and finite, num_sweeps at least 1")
 
+    @property
+    def num_passes(self) -> int:
+        """How often every block is gone to."""
+        return 4 if self.sensitivity is SensitivityMethod.MEASURED else 3
+
 
 class Sensitivity(NamedTuple):
     """What one width of one matrix costs."""
 
     stored_bits: float
     nats_per_token: float
-    """Divergence from the uncompressed model, to second order, if it alone were palettized."""
+    """Divergence from the uncompressed model, if it alone were palettized."""
 
 
 class Compressed(NamedTuple):
@@ -93,13 +100,7 @@ def check_text(batches: Sequence[Batch]) -> int:
 def check_bits(shapes: Mapping[str, tuple[int, int]], config: CompressConfig) -> None:
     """Raise a `UserError` where matrices of these shapes cannot be as small as is asked for."""
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-    stored = {
-        name: [
-            stored_bits(shape, width, config.rows_per_table, with_row_scales=config.row_scales)
-            for width in config.widths_bits
-        ]
-        for name, shape in shapes.items()
-    }
+    stored = {name: [_stored(shape, width, config) for width in config.widths_bits] for name, shape in shapes.items()}
     check_target(sizes, stored, config.target_bits_per_weight)
 
 
@@ -110,115 +111,143 @@ def compress_blocks(
     key: PRNGKeyArray,
     progress: Callable[[int], None] = lambda num_done: None,
 ) -> Compressed:
-    """Compress every linear layer; `progress` hears how many of the NUM_PASSES * num_layers block passes are done.
+    """Compress every linear layer; `progress` hears how many of the num_passes * num_layers steps are done.
 
     Errors: `UserError` for a calibration text of fewer than MIN_CALIBRATION_TOKENS tokens, an average that cannot be
     met, weights that are NaN or infinite.
     """
-    num_tokens = check_text(batches)
-    passes = _Passes(model, progress)
+    check_text(batches)
+    passes = _Passes(model, config, progress)
     start = [embed(model.embedding, batch) for batch in batches]
-    before, errors, sizes = passes.forward(start, config)
-    importance = passes.backward(before, key, num_tokens)
-    sensitivities = {
-        name: {
-            width: Sensitivity(bits, 0.5 * float(importance[name] @ moved)) for width, (bits, moved) in tried.items()
-        }
+    before, errors, shapes = passes.forward(start)
+    importance = passes.backward(before, key)
+    nats = {
+        name: {width: 0.5 * float(importance[name] @ moved) for width, moved in tried.items()}
         for name, tried in errors.items()
+    }
+    if config.sensitivity is SensitivityMethod.MEASURED:
+        nats = passes.measure(before, importance)
+    sensitivities = {
+        name: {width: Sensitivity(_stored(shapes[name], width, config), cost) for width, cost in found.items()}
+        for name, found in nats.items()
     }
     choices = {
         name: {width: Choice(one.stored_bits, one.nats_per_token) for width, one in found.items()}
         for name, found in sensitivities.items()
     }
-    allocation = allocate_bits(sizes, choices, config.target_bits_per_weight)
-    return Compressed(passes.palettize(start, allocation, importance, config), sensitivities)
+    num_weights = {name: math.prod(shape) for name, shape in shapes.items()}
+    allocation = allocate_bits(num_weights, choices, config.target_bits_per_weight)
+    return Compressed(passes.palettize(start, allocation, importance), sensitivities)
 
 
 class _Passes:
-    """The three passes over the blocks of one model."""
+    """The passes over the blocks of one model."""
 
-    def __init__(self, model: Blocks, progress: Callable[[int], None]) -> None:
-        self._model, self._progress, self._num_done = model, progress, 0
+    def __init__(self, model: Blocks, config: CompressConfig, progress: Callable[[int], None]) -> None:
+        self._model, self._config, self._progress, self._num_done = model, config, progress, 0
         self._shape = model.config.head_dim, model.config.rope_theta
 
     def forward(
-        self, rows: list[Hidden], config: CompressConfig
-    ) -> tuple[list[list[Hidden]], dict[str, dict[int, tuple[float, np.ndarray]]], dict[str, int]]:
-        """The rows before each block and at the end; what each width costs every output; the matrices' sizes."""
-        before, errors, sizes = [rows], dict[str, dict[int, tuple[float, np.ndarray]]](), dict[str, int]()
+        self, rows: list[Hidden]
+    ) -> tuple[list[list[Hidden]], dict[str, dict[int, Float[np.ndarray, " O"]]], dict[str, tuple[int, int]]]:
+        """The rows before each block and at the end; how each width moves every output; the matrices' shapes."""
+        before, errors, shapes = [rows], dict[str, dict[int, np.ndarray]](), dict[str, tuple[int, int]]()
         for layer, block in self._blocks():
             moments = block_moments(block, rows, *self._shape)
             for path, linear in linears(block):
                 name, weight = tensor_name(layer, path), np.asarray(linear.weight)
                 require_finite(weight, name)
-                sizes[name] = weight.size
+                shapes[name] = weight.shape[0], weight.shape[1]
                 feedback = feedback_of(moments[path])
                 errors[name] = {
-                    width: _tried(weight, moments[path], feedback, width, config) for width in config.widths_bits
+                    width: _tried(weight, moments[path], feedback, width, self._config)
+                    for width in self._config.widths_bits
                 }
             rows = [advance(block, hidden, *self._shape) for hidden in rows]
             before.append(rows)
-        return before, errors, sizes
+        return before, errors, shapes
 
-    def backward(
-        self, before: list[list[Hidden]], key: PRNGKeyArray, num_tokens: int
-    ) -> dict[str, Float[np.ndarray, " O"]]:
+    def backward(self, before: list[list[Hidden]], key: PRNGKeyArray) -> dict[str, Float[np.ndarray, " O"]]:
         """What the square of an error of each output costs, a mean over tokens."""
-        embedding, final_norm = self._model.embedding, self._model.final_norm
-        gradients = [
-            gradient_at_end(embedding, final_norm, hidden, jax.random.fold_in(key, number))
-            for number, hidden in enumerate(before[-1])
-        ]
-        found: dict[str, np.ndarray] = {}
-        for layer, block in self._blocks(-1):
-            for number, hidden in enumerate(before[layer]):
-                gradients[number], squares = block_importance(block, hidden, gradients[number], *self._shape)
-                for path, values in squares.items():
-                    name = tensor_name(layer, path)
-                    found[name] = found.get(name, 0.0) + np.asarray(values, np.float64) / num_tokens
-        return found
+        importance: dict[str, np.ndarray] = {}
+        for layer, found in importance_by_layer(self._model, before, key):
+            importance |= {tensor_name(layer, path): values for path, values in found.items()}
+            self._done()
+        return importance
+
+    def measure(
+        self, before: list[list[Hidden]], importance: dict[str, Float[np.ndarray, " O"]]
+    ) -> dict[str, dict[int, float]]:
+        """What each width of each matrix costs the model, in nats a token."""
+        measured, nats = MeasuredSensitivity(self._model, before), dict[str, dict[int, float]]()
+        for layer, block in self._blocks():
+            moments = block_moments(block, before[layer], *self._shape)
+            for path, linear in linears(block):
+                name, feedback = tensor_name(layer, path), feedback_of(moments[path])
+                nats[name] = {}
+                for width in self._config.widths_bits:
+                    small = self._palettized(name, linear, feedback, width, importance)
+                    changed = with_weights(block, {path: small.dequantize()})
+                    nats[name][width] = measured.nats_per_token(layer, changed)
+        return nats
 
     def palettize(
-        self, rows: list[Hidden], allocation: Allocation, importance: dict[str, np.ndarray], config: CompressConfig
+        self, rows: list[Hidden], allocation: Allocation, importance: dict[str, Float[np.ndarray, " O"]]
     ) -> dict[str, PalettizedMatrix]:
         """Every matrix at its width; each block is fed by the compressed ones before it."""
         matrices: dict[str, PalettizedMatrix] = {}
         for layer, block in self._blocks():
             moments = block_moments(block, rows, *self._shape)
+            small: dict[str, np.ndarray] = {}
             for path, linear in linears(block):
                 name = tensor_name(layer, path)
-                matrices[name] = palettize_calibrated(
-                    np.asarray(linear.weight),
-                    feedback_of(moments[path]),
-                    allocation.width_bits[name],
-                    config.rows_per_table,
-                    row_importance=importance[name],
-                    with_row_scales=config.row_scales,
-                    num_sweeps=config.num_sweeps,
-                    name=name,
-                )
-            names = [tensor_name(layer, path) for path, _ in linears(block)]
-            small = {name: Linear(jnp.asarray(matrices[name].dequantize())) for name in names}
-            replaced, _ = with_linears(block, partial(_take, small, layer))
+                width = allocation.width_bits[name]
+                matrices[name] = self._palettized(name, linear, feedback_of(moments[path]), width, importance)
+                small[path] = matrices[name].dequantize()
+            replaced = with_weights(block, small)
             rows = [advance(replaced, hidden, *self._shape) for hidden in rows]
         return matrices
 
-    def _blocks(self, step: int = 1) -> Iterator[tuple[int, Block]]:
-        """All layers in order, or from the last to the first."""
-        num_layers = self._model.config.num_layers
-        for layer in range(num_layers)[::step]:
+    def _palettized(
+        self,
+        name: str,
+        linear: Linear,
+        feedback: Feedback,
+        width: int,
+        importance: dict[str, Float[np.ndarray, " O"]],
+    ) -> PalettizedMatrix:
+        return palettize_calibrated(
+            np.asarray(linear.weight),
+            feedback,
+            width,
+            self._config.rows_per_table,
+            row_importance=importance[name],
+            with_row_scales=self._config.row_scales,
+            num_sweeps=self._config.num_sweeps,
+            name=name,
+        )
+
+    def _blocks(self) -> Iterator[tuple[int, Block]]:
+        for layer in range(self._model.config.num_layers):
             yield layer, self._model.block(layer)
-            self._num_done += 1
-            self._progress(self._num_done)
+            self._done()
 
-
-def _take(small: dict[str, Linear], layer: int, path: str, dense: Linear) -> Linear:
-    return small[tensor_name(layer, path)]
+    def _done(self) -> None:
+        self._num_done += 1
+        self._progress(self._num_done)
 
 
 def tensor_name(layer: int, path: str) -> str:
     """A linear layer's name in a file, by its path in the block."""
     return f"model.layers.{layer}.{LAYER_NAMES[f'{path}.weight']}"
+
+
+def with_weights(block: Block, weights: Mapping[str, Float[np.ndarray, "O I"]]) -> Block:
+    """The block with other weights in the linear layers of these paths."""
+    replaced, _ = with_linears(
+        block, lambda path, linear: Linear(jnp.asarray(weights[path])) if path in weights else linear
+    )
+    return replaced
 
 
 def _tried(
@@ -227,8 +256,8 @@ def _tried(
     feedback: Feedback,
     width: int,
     config: CompressConfig,
-) -> tuple[float, Float[np.ndarray, " O"]]:
-    """Stored bits, and the mean square by which each output would move; outputs not tried get the tried ones' mean.
+) -> Float[np.ndarray, " O"]:
+    """The mean square by which each output would move; outputs not tried get the tried ones' mean.
 
     With feedback, which takes from 7 to 70 times off the error, and not from each matrix alike; tables as they are
     before the first error travels.
@@ -250,5 +279,8 @@ def _tried(
     moved = np.einsum("oi,oi->o", difference @ moments.astype(np.float32), difference)
     of_all = np.full(weight.shape[0], moved.mean())
     of_all[rows] = moved
-    shape = weight.shape[0], weight.shape[1]
-    return stored_bits(shape, width, config.rows_per_table, with_row_scales=config.row_scales), of_all
+    return of_all
+
+
+def _stored(shape: tuple[int, int], width: int, config: CompressConfig) -> float:
+    return stored_bits(shape, width, config.rows_per_table, with_row_scales=config.row_scales)

@@ -28,7 +28,6 @@ from codling.data.tokens import tokenize_documents
 from codling.errors import UserError
 from codling.model.count import count_parameters
 from codling.ondevice.compress_blocks import (
-    NUM_PASSES,
     CompressConfig,
     Compressed,
     check_bits,
@@ -118,7 +117,7 @@ def _run(
     key: PRNGKeyArray,
 ) -> dict[str, Any]:
     source = inputs["bundle"].path
-    with out.progress(NUM_PASSES * model.config.num_layers) as progress:
+    with out.progress(config.compress.num_passes * model.config.num_layers) as progress:
         found = compress_blocks(model, batches, config.compress, key, progress.update)
     matrices: dict[str, CompressedMatrix] = dict(found.matrices)
     matrices[EMBEDDING_NAME] = quantize_embedding(np.asarray(model.embedding), name=EMBEDDING_NAME)
