@@ -7,7 +7,7 @@ from typer import Option
 
 from codling.commands.options import AsJson, BundlePath
 from codling.disk import quiet_libraries, writing_to
-from codling.ondevice.compress_choices import SensitivityMethod
+from codling.ondevice.compress_choices import Rotation, SensitivityMethod
 
 DEFAULT_BITS = 3.7
 
@@ -27,6 +27,10 @@ def compress(
         SensitivityMethod,
         Option(help="What the widths are chosen by; measured: for models of which a run takes seconds."),
     ] = SensitivityMethod.ESTIMATED,
+    rotate: Annotated[
+        list[Rotation] | None,
+        Option(help="Rotate it before, by Hadamard matrices; repeatable. residual: of models that allow it."),
+    ] = None,
     seed: Annotated[int, Option(min=0, help="Of the draws that say which outputs matter.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -43,7 +47,12 @@ def compress(
     from codling.show import show_json
 
     documents = read_text(calibration)
-    config = CompressConfig(target_bits_per_weight=bits, sensitivity=sensitivity)
+    config = CompressConfig(
+        target_bits_per_weight=bits,
+        sensitivity=sensitivity,
+        rotate_values=Rotation.VALUES in (rotate or []),
+        rotate_residual=Rotation.RESIDUAL in (rotate or []),
+    )
     console = Console(highlight=False, quiet=as_json)
     with quiet_libraries(), writing_to(out), build_reporter(console) as reporter:
         reporter.stage_started("compress", 1, 1)

@@ -15,7 +15,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
@@ -33,9 +32,10 @@ from codling.model.block import Block
 from codling.model.linear import Linear
 from codling.ondevice.blocks import Blocks
 from codling.ondevice.compress_choices import SensitivityMethod
-from codling.ondevice.input_moments import Hidden, advance, block_moments, embed, linears, with_linears
+from codling.ondevice.input_moments import Hidden, advance, block_moments, embed, linears, with_weights
 from codling.ondevice.measured_sensitivity import MeasuredSensitivity
 from codling.ondevice.output_importance import importance_by_layer
+from codling.ondevice.rotate_blocks import RotatedBlocks
 
 MIN_CALIBRATION_TOKENS = 1024
 TRIED_TABLES = 32
@@ -58,6 +58,10 @@ class CompressConfig:
     """Times that tables are fitted to what feedback made of the weights."""
     sensitivity: SensitivityMethod = SensitivityMethod.ESTIMATED
     """What the widths are chosen by."""
+    rotate_values: bool = False
+    """Rotate the values of each head before (`rotate_blocks`)."""
+    rotate_residual: bool = False
+    """Rotate the residual stream before; only of models whose final norm has one scale for all channels."""
 
     def __post_init__(self) -> None:
         if not self.widths_bits or set(self.widths_bits) - set(WIDTHS_BITS):
@@ -85,6 +89,8 @@ class Compressed(NamedTuple):
     matrices: dict[str, PalettizedMatrix]
     sensitivities: dict[str, dict[int, Sensitivity]]
     """What each width would have cost."""
+    dense: RotatedBlocks
+    """The model that was palettized: rotated, if asked for. What is not in `matrices` is to be taken from it."""
 
 
 def check_text(batches: Sequence[Batch]) -> int:
@@ -114,11 +120,12 @@ def compress_blocks(
     """Compress every linear layer; `progress` hears how many of the num_passes * num_layers steps are done.
 
     Errors: `UserError` for a calibration text of fewer than MIN_CALIBRATION_TOKENS tokens, an average that cannot be
-    met, weights that are NaN or infinite.
+    met, weights that are NaN or infinite, a residual stream that cannot be rotated.
     """
     check_text(batches)
-    passes = _Passes(model, config, progress)
-    start = [embed(model.embedding, batch) for batch in batches]
+    dense = rotated(model, config)
+    passes = _Passes(dense, config, progress)
+    start = [embed(dense.embedding, batch) for batch in batches]
     before, errors, shapes = passes.forward(start)
     importance = passes.backward(before, key)
     nats = {
@@ -137,7 +144,12 @@ def compress_blocks(
     }
     num_weights = {name: math.prod(shape) for name, shape in shapes.items()}
     allocation = allocate_bits(num_weights, choices, config.target_bits_per_weight)
-    return Compressed(passes.palettize(start, allocation, importance), sensitivities)
+    return Compressed(passes.palettize(start, allocation, importance), sensitivities, dense)
+
+
+def rotated(model: Blocks, config: CompressConfig) -> RotatedBlocks:
+    """The model as it is palettized. Errors: `UserError` for one that cannot be rotated as asked."""
+    return RotatedBlocks(model, values=config.rotate_values, residual=config.rotate_residual)
 
 
 class _Passes:
@@ -240,14 +252,6 @@ class _Passes:
 def tensor_name(layer: int, path: str) -> str:
     """A linear layer's name in a file, by its path in the block."""
     return f"model.layers.{layer}.{LAYER_NAMES[f'{path}.weight']}"
-
-
-def with_weights(block: Block, weights: Mapping[str, Float[np.ndarray, "O I"]]) -> Block:
-    """The block with other weights in the linear layers of these paths."""
-    replaced, _ = with_linears(
-        block, lambda path, linear: Linear(jnp.asarray(weights[path])) if path in weights else linear
-    )
-    return replaced
 
 
 def _tried(

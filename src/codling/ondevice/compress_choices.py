@@ -10,3 +10,12 @@ class SensitivityMethod(StrEnum):
     """From the importance of its outputs, to second order."""
     MEASURED = "measured"
     """By running the model with it (`measured_sensitivity` has the price)."""
+
+
+class Rotation(StrEnum):
+    """What is rotated before it is palettized (`rotate_blocks`)."""
+
+    VALUES = "values"
+    """The values of each head."""
+    RESIDUAL = "residual"
+    """The residual stream."""

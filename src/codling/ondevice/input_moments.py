@@ -5,7 +5,7 @@ replaced by one that hands its input out, in one compiled program for all layers
 block by block, and needs no more memory than a block, its moments and the hidden states of the text.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -107,3 +107,12 @@ def with_linears(block: Block, replace: Callable[[str, Linear], object]) -> tupl
 def linears(block: Block) -> list[tuple[str, Linear]]:
     """The linear layers of a block, by their paths."""
     return with_linears(block, lambda _, node: node)[1]
+
+
+def with_weights(block: Block, weights: Mapping[str, Float[np.ndarray, "O I"]]) -> Block:
+    """The block with other weights in the linear layers of these paths."""
+
+    def replace(path: str, linear: Linear) -> Linear:
+        return Linear(jnp.asarray(weights[path])) if path in weights else linear
+
+    return with_linears(block, replace)[0]
