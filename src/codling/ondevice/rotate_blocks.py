@@ -91,7 +91,7 @@ def check_final_norm(final_norm: RMSNorm) -> None:
     if spread > SAME_SCALE * float(np.abs(scale).max()):
         raise UserError(
             f"the residual stream cannot be rotated: {FINAL_NORM_NAME} has scales from {scale.min():.3g} to "
-            f"{scale.max():.3g}, and must be constant as input and output embedding are one matrix; values can be rotated"
+            f"{scale.max():.3g}, and must be constant as input and output embedding are one; values can be rotated"
         )
 
 
