@@ -29,7 +29,6 @@ from codling.config import config
 from codling.data.loader import Batch
 from codling.errors import UserError
 from codling.model.block import Block
-from codling.model.linear import Linear
 from codling.ondevice.blocks import Blocks
 from codling.ondevice.compress_choices import SensitivityMethod
 from codling.ondevice.input_moments import Hidden, advance, block_moments, embed, linears, with_weights
@@ -161,25 +160,22 @@ class _Passes:
 
     def forward(
         self, rows: list[Hidden]
-    ) -> tuple[list[list[Hidden]], dict[str, dict[int, Float[np.ndarray, " O"]]], dict[str, tuple[int, int]]]:
+    ) -> tuple[list[list[Hidden]], dict[str, dict[int, np.ndarray]], dict[str, tuple[int, int]]]:
         """The rows before each block and at the end; how each width moves every output; the matrices' shapes."""
         before, errors, shapes = [rows], dict[str, dict[int, np.ndarray]](), dict[str, tuple[int, int]]()
         for layer, block in self._blocks():
-            moments = block_moments(block, rows, *self._shape)
-            for path, linear in linears(block):
-                name, weight = tensor_name(layer, path), np.asarray(linear.weight)
+            for path, weight, moments, feedback in self._fed(block, rows):
+                name = tensor_name(layer, path)
                 require_finite(weight, name)
                 shapes[name] = weight.shape[0], weight.shape[1]
-                feedback = feedback_of(moments[path])
                 errors[name] = {
-                    width: _tried(weight, moments[path], feedback, width, self._config)
-                    for width in self._config.widths_bits
+                    width: _tried(weight, moments, feedback, width, self._config) for width in self._config.widths_bits
                 }
             rows = [advance(block, hidden, *self._shape) for hidden in rows]
             before.append(rows)
         return before, errors, shapes
 
-    def backward(self, before: list[list[Hidden]], key: PRNGKeyArray) -> dict[str, Float[np.ndarray, " O"]]:
+    def backward(self, before: list[list[Hidden]], key: PRNGKeyArray) -> dict[str, np.ndarray]:
         """What the square of an error of each output costs, a mean over tokens."""
         importance: dict[str, np.ndarray] = {}
         for layer, found in importance_by_layer(self._model, before, key):
@@ -187,49 +183,55 @@ class _Passes:
             self._done()
         return importance
 
-    def measure(
-        self, before: list[list[Hidden]], importance: dict[str, Float[np.ndarray, " O"]]
-    ) -> dict[str, dict[int, float]]:
+    def measure(self, before: list[list[Hidden]], importance: dict[str, np.ndarray]) -> dict[str, dict[int, float]]:
         """What each width of each matrix costs the model, in nats a token."""
         measured, nats = MeasuredSensitivity(self._model, before), dict[str, dict[int, float]]()
         for layer, block in self._blocks():
-            moments = block_moments(block, before[layer], *self._shape)
-            for path, linear in linears(block):
-                name, feedback = tensor_name(layer, path), feedback_of(moments[path])
+            for path, weight, _, feedback in self._fed(block, before[layer]):
+                name = tensor_name(layer, path)
                 nats[name] = {}
                 for width in self._config.widths_bits:
-                    small = self._palettized(name, linear, feedback, width, importance)
+                    small = self._palettized(name, weight, feedback, width, importance)
                     changed = with_weights(block, {path: small.dequantize()})
                     nats[name][width] = measured.nats_per_token(layer, changed)
         return nats
 
     def palettize(
-        self, rows: list[Hidden], allocation: Allocation, importance: dict[str, Float[np.ndarray, " O"]]
+        self, rows: list[Hidden], allocation: Allocation, importance: dict[str, np.ndarray]
     ) -> dict[str, PalettizedMatrix]:
         """Every matrix at its width; each block is fed by the compressed ones before it."""
         matrices: dict[str, PalettizedMatrix] = {}
         for layer, block in self._blocks():
-            moments = block_moments(block, rows, *self._shape)
             small: dict[str, np.ndarray] = {}
-            for path, linear in linears(block):
+            for path, weight, _, feedback in self._fed(block, rows):
                 name = tensor_name(layer, path)
                 width = allocation.width_bits[name]
-                matrices[name] = self._palettized(name, linear, feedback_of(moments[path]), width, importance)
+                matrices[name] = self._palettized(name, weight, feedback, width, importance)
                 small[path] = matrices[name].dequantize()
             replaced = with_weights(block, small)
             rows = [advance(replaced, hidden, *self._shape) for hidden in rows]
         return matrices
 
+    def _fed(self, block: Block, rows: list[Hidden]) -> Iterator[tuple[str, np.ndarray, np.ndarray, Feedback]]:
+        """The weights of a block's linear layers by their paths, the moments of what they are fed, and its factors."""
+        moments = block_moments(block, rows, *self._shape)
+        factored: tuple[np.ndarray, Feedback] | None = None
+        for path, linear in linears(block):
+            # Neighbors are fed the same: it is factored once, and not kept longer than that.
+            if factored is None or moments[path] is not factored[0]:
+                factored = moments[path], feedback_of(moments[path])
+            yield path, np.asarray(linear.weight), *factored
+
     def _palettized(
         self,
         name: str,
-        linear: Linear,
+        weight: Float[np.ndarray, "O I"],
         feedback: Feedback,
         width: int,
-        importance: dict[str, Float[np.ndarray, " O"]],
+        importance: dict[str, np.ndarray],
     ) -> PalettizedMatrix:
         return palettize_calibrated(
-            np.asarray(linear.weight),
+            weight,
             feedback,
             width,
             self._config.rows_per_table,

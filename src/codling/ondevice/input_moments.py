@@ -20,6 +20,13 @@ from codling.model.linear import Linear
 from codling.model.packed_rows import PackedRows
 from codling.model.rope import rotary
 
+SAME_INPUT = {
+    "attention.key": "attention.query",
+    "attention.value": "attention.query",
+    "feed_forward.up": "feed_forward.gate",
+}
+"""Linear layers that are fed what another one is."""
+
 
 class Hidden(NamedTuple):
     """Rows of a text between two blocks."""
@@ -64,7 +71,8 @@ def block_moments(
 ) -> dict[str, Float[np.ndarray, "I I"]]:
     """Second moments of the input of every linear layer of a block, by its path in it ("attention.query").
 
-    Units: means over the tokens of all rows.
+    Shapes: layers that have one input have one array, the same.
+    Units:  means over the tokens of all rows.
     """
     sums: dict[str, Any] = {}
     num_tokens = 0
@@ -73,7 +81,8 @@ def block_moments(
             # The sum over a long text is kept in double precision.
             sums[name] = sums.get(name, 0.0) + np.asarray(found, np.float64)
         num_tokens += int((np.asarray(hidden.segment_ids) > 0).sum())
-    return {name: found / num_tokens for name, found in sums.items()}
+    means = {name: found / num_tokens for name, found in sums.items()}
+    return {name: means[SAME_INPUT.get(name, name)] for name, _ in linears(block)}
 
 
 @eqx.filter_jit
@@ -82,6 +91,8 @@ def _sums(block: Block, hidden: Hidden, head_dim: int, rope_theta: float) -> dic
     is_token = (hidden.segment_ids > 0)[..., None]
 
     def show(name: str, x: Array) -> None:
+        if name in SAME_INPUT:
+            return
         x = jnp.where(is_token, x, 0.0)
         found[name] = jnp.einsum("bti,btj->ij", x, x)
 
