@@ -13,22 +13,25 @@ import numpy as np
 import pytest
 from jaxtyping import PRNGKeyArray
 
-from codling.adapters.lora import attach_residual
 from codling.artifact.adapter_files import save_adapter
 from codling.artifact.bundle import write_bundle_files
+from codling.artifact.hf import EMBEDDING_NAME, model_tensors
 from codling.artifact.import_checkpoint import import_checkpoint
 from codling.artifact.model_files import load_model, save_compressed_model, save_model
 from codling.artifact.stage import Artifact, Inputs, Stage, run_stage
 from codling.artifact.workspace import SilentReporter, Workspace
+from codling.compress.embedding_quant import quantize_embedding
+from codling.compress.palettize import palettize
+from codling.compress.tensors import Compressed
 from codling.model.config import ModelConfig
 from codling.model.init import init_transformer
 from codling.model.transformer import Transformer
 from codling.ondevice.package import BundleConfig
-from codling.ondevice.palettize import PalettizeConfig, compress_model
 from codling.recipes.build import build
 from codling.recipes.tiny import tiny
 from codling.tokenizer.encode import Tokenizer
 from codling.tokenizer.train import TokenizerConfig, train_tokenizer
+from tests.adapted import with_residual
 from tests.foreign_checkpoint import write_checkpoint
 
 SETTINGS = {
@@ -119,20 +122,24 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
         shutil.rmtree(out.path / "dense")
         return {}
 
-    def run_device(config: PalettizeConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray) -> dict[str, Any]:
-        compressed = compress_model(model, config, out)
+    def run_device(config: BundleConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray) -> dict[str, Any]:
+        compressed: dict[str, Compressed] = {
+            name: quantize_embedding(tensor) if name == EMBEDDING_NAME else palettize(tensor)
+            for name, tensor in model_tensors(model).items()
+            if tensor.ndim == 2
+        }
         (out.path / "small").mkdir(exist_ok=True)
         save_compressed_model(out.path / "small", model, compressed, tokenizer_sha256=tokenizer.sha256)
         write_bundle_files(out.path, out.path / "small", tokenizer)
         shutil.rmtree(out.path / "small")
-        adapted = attach_residual(load_model(out.path), model, rank=2)
+        adapted = with_residual(load_model(out.path), model, rank=2)
         save_adapter(out.path / "adapters" / "recovery", adapted, out.path)
         return {"bits_per_weight_projections": 4.0}
 
     store = tmp_path_factory.mktemp("bundles")
     stages = (
         Stage("server", "bundle", 1, BundleConfig(), {}, run_server),
-        Stage("device", "bundle", 1, PalettizeConfig(), {}, run_device),
+        Stage("device", "bundle", 1, BundleConfig(), {}, run_device),
     )
     server, device = (run_stage(stage, {}, store, 0, SilentReporter()).path for stage in stages)
     return Pair(server, device, model, tokenizer)

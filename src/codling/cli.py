@@ -61,6 +61,11 @@ evaluate_app.command(epilog="Example: codling evaluate perplexity runs/quickstar
 bench_app.command("plan")(bench.bench_plan)
 bench_app.command("train")(bench.bench_train)
 bench_app.command("rl")(bench.bench_rl)
+bench_app.command(
+    "compress",
+    epilog="Example: codling bench compress runs/compress/bundle --calibration runs/compress/calibration.jsonl "
+    "--heldout runs/compress/heldout.jsonl --out runs/compress/small --peer nearest",
+)(bench.bench_compress)
 
 
 @app.callback(invoke_without_command=True)

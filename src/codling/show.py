@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from codling.artifact.describe import Description, FileState, ModelFacts
+from codling.bench.compress import CompressFigure
 from codling.bench.figure import Figure
 from codling.chat.session import Answer, Session
 from codling.config import to_dict
@@ -22,6 +23,27 @@ BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 def show_json(values: Mapping[str, Any]) -> None:
     """One JSON object on stdout."""
     print(json.dumps(values, indent=2, ensure_ascii=False))
+
+
+def show_compress_figures(figures: Sequence[CompressFigure], console: Console) -> None:
+    """Ways to compress one model, as a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for column in ("bits", "all", "adapter", "perplexity", "nats/token", "99th pct", "same choice"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for figure in figures:
+        found = figure.divergence
+        table.add_row(
+            figure.name,
+            f"{figure.bits_per_weight_projections:.2f}",
+            f"{figure.bits_per_weight_total:.2f}",
+            f"{figure.bits_per_weight_adapter:.2f}" if figure.bits_per_weight_adapter else "",
+            f"{found.perplexity:.2f}",
+            f"{found.mean_nats:.5f}",
+            f"{found.tail_nats:.4f}",
+            f"{found.top_1_agreement:.2%}",
+        )
+    console.print(table)
 
 
 def show_artifact(description: Description, console: Console) -> None:

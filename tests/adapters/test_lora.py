@@ -6,15 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from codling.adapters.lora import LoraLinear, attach, attach_residual, merge, split
+from codling.adapters.lora import LoraLinear, attach, merge, split
 from codling.errors import UserError
 from codling.model.config import ModelConfig
 from codling.model.init import init_transformer
 from codling.model.linear import Linear
+from codling.model.palettized_linear import PalettizedLinear
 from codling.model.transformer import Transformer
 
-TOLERANCE = 1e-4
-FULL_RANK = 8
 LINEAR_LAYERS = 7
 TOKENS = np.random.default_rng(0).integers(0, 13, size=(2, 6))
 
@@ -36,7 +35,7 @@ def make_model(seed: int) -> Transformer:
     return model
 
 
-MODEL, OTHER = make_model(0), make_model(1)
+MODEL = make_model(0)
 
 
 @eqx.filter_jit
@@ -101,22 +100,20 @@ def test_split_takes_the_adapter_and_combine_puts_it_back(adapted: Transformer) 
     assert len(jax.tree.leaves(base)) == len(jax.tree.leaves(MODEL))
 
 
-def test_a_full_rank_residual_restores_the_original() -> None:
-    restored = merge(attach_residual(MODEL, OTHER, FULL_RANK))
-    for layer, original in zip(linear_layers(restored), linear_layers(OTHER), strict=True):
-        np.testing.assert_allclose(layer.weight, original.weight, atol=TOLERANCE)
-    np.testing.assert_array_equal(restored.embedding, MODEL.embedding)
-
-
-@pytest.mark.parametrize("rank", [1, 5])
-def test_a_residual_is_the_nearest_of_its_rank(rank: int) -> None:
-    merged = merge(attach_residual(MODEL, OTHER, rank))
-    layers = zip(linear_layers(merged), linear_layers(MODEL), linear_layers(OTHER), strict=True)
-    for layer, start, original in layers:
-        # Eckart-Young: what is left over are the singular values that did not fit.
-        singular = np.linalg.svd(np.asarray(original.weight - start.weight), compute_uv=False)
-        left_over = np.linalg.norm(np.asarray(original.weight - layer.weight), axis=(1, 2))
-        np.testing.assert_allclose(left_over, np.sqrt((singular[:, rank:] ** 2).sum(axis=1)), rtol=1e-3)
+def test_tables_train_where_the_base_has_some(adapted: Transformer) -> None:
+    tables = jnp.ones((2, 1, 4))
+    query: Any = adapted.blocks.attention.query
+    indices = jnp.zeros(query.base.weight.shape, jnp.uint8)
+    scales = jnp.ones(indices.shape[:2])
+    base = PalettizedLinear(indices, tables, scales, jnp.zeros_like(tables), jnp.zeros_like(scales), 16)
+    palettized = eqx.tree_at(lambda model: model.blocks.attention.query.base, adapted, base)
+    for with_tables, extra in ((False, 0), (True, tables.size + scales.size)):
+        trained, rest = split(palettized, with_tables=with_tables)
+        expected = sum(layer.down.size + layer.up.size for layer in linear_layers(adapted, LoraLinear)) + extra
+        assert sum(leaf.size for leaf in jax.tree.leaves(trained)) == expected
+        assert eqx.tree_equal(eqx.combine(trained, rest), palettized)
+    merged = merge(palettized).blocks.attention.query.weight
+    np.testing.assert_allclose(merged, 1.0 + query.up @ query.down, rtol=1e-4, atol=1e-4)
 
 
 def test_equals_the_formula(adapted: Transformer) -> None:
@@ -131,5 +128,3 @@ def test_equals_the_formula(adapted: Transformer) -> None:
 def test_a_rank_that_fits_no_layer_is_refused(rank: int) -> None:
     with pytest.raises(UserError, match=f"adapter rank {rank} does not fit a layer of"):
         attach(MODEL, rank, jax.random.key(0))
-    with pytest.raises(UserError, match=f"adapter rank {rank} does not fit a layer of"):
-        attach_residual(MODEL, OTHER, rank)

@@ -7,12 +7,13 @@ import jax
 import numpy as np
 import pytest
 
-from codling.adapters.lora import attach_residual, merge
+from codling.adapters.lora import merge
 from codling.artifact.adapter_files import attach_adapter, save_adapter
 from codling.artifact.hf import model_tensors
 from codling.artifact.model_files import load_model
 from codling.artifact.tensor_files import read_tensors, write_tensors
 from codling.errors import UserError
+from tests.adapted import with_residual
 
 HALF_PRECISION = 1e-2
 
@@ -24,7 +25,7 @@ def device(pair: Any, tmp_path: Path) -> Path:
 
 def test_an_adapter_comes_back_in_half_precision(pair: Any, device: Path, tmp_path: Path) -> None:
     base = load_model(device)
-    adapted = attach_residual(base, pair.model, rank=3)
+    adapted = with_residual(base, pair.model, rank=3)
     save_adapter(tmp_path / "adapter", adapted, device)
     before = model_tensors(merge(adapted))
     after = model_tensors(merge(attach_adapter(base, tmp_path / "adapter", device)))
@@ -46,7 +47,7 @@ def test_files_are_laid_out_as_peft_reads_them(pair: Any, device: Path) -> None:
 
 
 def test_the_same_adapter_gives_the_same_bytes(pair: Any, device: Path, tmp_path: Path) -> None:
-    adapted = attach_residual(load_model(device), pair.model, rank=2)
+    adapted = with_residual(load_model(device), pair.model, rank=2)
     for name in ("one", "two"):
         save_adapter(tmp_path / name, adapted, device)
     for file in (tmp_path / "one").iterdir():
@@ -56,6 +57,8 @@ def test_the_same_adapter_gives_the_same_bytes(pair: Any, device: Path, tmp_path
 def test_another_base_is_refused(pair: Any, device: Path) -> None:
     with pytest.raises(UserError, match="trained for another base"):
         attach_adapter(load_model(pair.server), device / "adapters" / "recovery", pair.server)
+    with pytest.raises(UserError, match="trained for another base"):
+        attach_adapter(load_model(device), device / "adapters" / "recovery", device, base_sha256="0" * 64)
 
 
 def test_a_missing_tensor_is_named(device: Path) -> None:

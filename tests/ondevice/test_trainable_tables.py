@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from codling.adapters.lora import merge
+from codling.adapters.lora import attach, merge
 from codling.artifact.hf import EMBEDDING_NAME, model_tensors
 from codling.compress.palettize import PalettizedMatrix, palettize
 from codling.model.palettized_linear import PalettizedLinear
@@ -46,7 +46,7 @@ def test_closed_again_the_weights_are_those_that_were_trained(
         return eqx.tree_at(lambda layer: (layer.table_shifts, layer.row_shifts), node, tuple(shifted))
 
     trained = jax.tree.map(train, opened, is_leaf=lambda node: isinstance(node, PalettizedLinear))
-    closed = close_tables(trained, matrices)
+    closed = close_tables(attach(trained, 1, jax.random.key(0)), matrices)
     weights = model_tensors(merge(trained))
     assert closed.keys() == matrices.keys()
     for name, matrix in closed.items():

@@ -39,7 +39,13 @@ def test_the_continued_stage_shifts_the_mixture_and_lowers_the_rate() -> None:
 def test_every_kind_and_skill_that_is_mixed_exists() -> None:
     recipe = quickstart()
     known = {*EMBEDDED_KINDS, *recipe.conversations.num_train_by_skill, *recipe.questions}
-    for stage in (recipe.server_core, recipe.server_continued, recipe.server_sft, recipe.device_recover):
+    for stage in (
+        recipe.server_core,
+        recipe.server_continued,
+        recipe.server_sft,
+        recipe.device_compress,
+        recipe.device_recover,
+    ):
         stage.mixture.check_kinds(known)
 
 
@@ -72,4 +78,6 @@ def test_questions_fit_the_rows_that_they_are_mixed_into(make: Callable[[], Reci
 def test_distillation_is_the_reports() -> None:
     assert quickstart().device_distill.teacher_weight == 0.9
     assert quickstart().device_recover.rank == 16
-    assert (quickstart().device_palettize.width_bits, quickstart().device_palettize.rows_per_table) == (4, 16)
+    assert quickstart().device_compress.compress.rows_per_table == 16
+    assert quickstart().device_compress.compress.target_bits_per_weight == 3.7
+    assert len(quickstart().device_features) == 3

@@ -60,7 +60,7 @@ def test_what_alignment_made_is_shipped_and_compared_with_what_it_began_with(
     by_name = {stage.name: stage for stage in stages(rounds(tiny(), num_server, num_device))}
     server, device = shipped
     assert by_name["server"].inputs["model"] == server
-    assert by_name["device_palettize"].inputs["model"] == by_name["device_recover"].inputs["teacher"] == device
+    assert by_name["device_compress"].inputs["model"] == by_name["device_recover"].inputs["teacher"] == device
     assert set(by_name["measure"].inputs) - {"server", "device", "tokens", "conversations"} == compared
     assert ("task_prompts" in by_name) == bool(num_server + num_device)
 
@@ -71,6 +71,14 @@ def test_prompts_are_drawn_from_the_recipes_own_skills() -> None:
     conversations = replace(recipe.conversations, num_heldout=7)
     by_name = {stage.name: stage for stage in stages(replace(recipe, conversations=conversations))}
     assert by_name["task_prompts"].config.conversations == conversations  # type: ignore[attr-defined]
+
+
+def test_a_feature_learns_a_skill_of_the_recipe() -> None:
+    recipe = tiny()
+    feature = recipe.device_features["intents"]
+    strange = replace(feature, mixture=MixtureWeights(share_by_kind={"poems": 1.0}))
+    with pytest.raises(ValueError, match="feature 'poet' learns 'poems', which is no skill of the recipe"):
+        replace(recipe, device_features={"poet": strange})
 
 
 def with_prompts(alignment: AlignmentConfig, **changes: object) -> AlignmentConfig:

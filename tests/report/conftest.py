@@ -1,6 +1,7 @@
 """A small finished build: manifests, records and answers with numbers that are easy to find again."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,11 @@ from codling.skills.skill import Example, Message, assistant, calls, user
 
 SHAPE = {"context_length_tokens": 256}
 NASTY = '<script>alert("x")</script>'
+ADAPTED = ("tool_calls", "intents", "short_answers")
+PROJECTIONS = (
+    *("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"),
+    *("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"),
+)
 INPUTS: dict[str, dict[str, str]] = {
     "conversations": {},
     "tokenizer": {"conversations": "conversations"},
@@ -30,10 +36,15 @@ INPUTS: dict[str, dict[str, str]] = {
     "device_continued": {"tokens": "tokens", "model": "device_distill"},
     "device_long_context": {"tokens": "tokens", "model": "device_continued"},
     "device_sft": {"tokens": "tokens", "model": "device_long_context"},
-    "device_palettize": {"model": "device_sft"},
-    "device_recover": {"tokens": "tokens", "model": "device_palettize", "teacher": "device_sft"},
+    "device_compress": {"model": "device_sft"},
+    "device_recover": {"tokens": "tokens", "model": "device_compress", "teacher": "device_sft"},
+    **{
+        f"device_adapt_{name}": {"tokens": "tokens", "model": "device_compress", "recovery": "device_recover"}
+        for name in ADAPTED
+    },
     "server": {"model": "server_sft", "tokenizer": "tokenizer"},
-    "device": {"model": "device_palettize", "recovery": "device_recover", "tokenizer": "tokenizer"},
+    "device": {"model": "device_compress", "recovery": "device_recover", "tokenizer": "tokenizer"}
+    | {name: f"device_adapt_{name}" for name in ADAPTED},
     "measure": {"tokens": "tokens", "server": "server", "device": "device", "conversations": "conversations"},
 }
 
@@ -100,6 +111,36 @@ def found_facts(*within_and_beyond: float) -> dict[str, Any]:
     }
 
 
+def matrices(num_layers: int) -> dict[str, Any]:
+    """2 bits for the FFN of every second layer, 4 for all else; each at 2 bits costs ten times as much as at 4."""
+    found = {}
+    for layer in range(num_layers):
+        for projection in PROJECTIONS:
+            width = 2 if layer % 2 and projection.startswith("mlp") else 4
+            found[f"model.layers.{layer}.{projection}.weight"] = {
+                "width_bits": width,
+                "stored_bits_per_weight": width + 0.125,
+                "nats_per_token": {"2": 0.01, "4": 0.001},
+            }
+    return found
+
+
+def adapter_figures(recovered: float, adapted: float, won: int, lost: int) -> dict[str, Any]:
+    same, other = ({"prompt": f"Prompt {word}", "expected": "Yes.", "recovered": "No.", "adapted": answer}
+                   for word, answer in (("same", "No."), ("other", NASTY)))  # fmt: skip
+    return {
+        "bare": recovered - 0.01,
+        "recovered": recovered,
+        "adapted": adapted,
+        "unit": "exact",
+        "num_prompts": 200,
+        "won": won,
+        "lost": lost,
+        "swap_ms": 1.25,
+        "examples": [same, other],
+    }
+
+
 def metrics_of(stage: str) -> dict[str, Any]:
     lengthened = {
         "nll_by_position_before": by_position(4.0, 4.0, 5.0, 6.0),
@@ -132,7 +173,12 @@ def metrics_of(stage: str) -> dict[str, Any]:
         "device_long_context": trained(4.2, 4.1) | lengthened,
         "server_sft": trained(3.9, 3.95, 3.0, 0.5),
         "device_sft": trained(4.1, 4.2, 3.1, 0.6),
-        "device_palettize": {},
+        "device_compress": {
+            "bits_per_weight_projections": 4.25,
+            "bits_per_weight_total": 5.31,
+            "size_bytes": 597_375.0,
+            "matrices": matrices(4),
+        },
         "device_recover": {
             "num_tokens": 4000,
             "heldout": {
@@ -141,9 +187,10 @@ def metrics_of(stage: str) -> dict[str, Any]:
                 "adapter_start": heldout(4.3, 0.7),
                 "recovered": heldout(4.25, 0.65),
             },
-            "nll_lost": 0.2,
+            "divergence": {"palettized": 0.08, "adapter_start": 0.05, "recovered": 0.02},
             "share_won_back": 0.75,
             "num_adapter_parameters": 50_000,
+            "trains_tables": True,
         },
         "server": sizes | {"bits_per_weight_projections": 32.0, "bits_per_weight_total": 32.0},
         "device": {
@@ -201,14 +248,39 @@ def _write_answers(folder: Path) -> None:
         "device": [row.device_right for row in ANSWERED],
         "device_without_adapter": [row.device_right for row in ANSWERED],
     }
-    measured = {
+    measured: dict[str, Any] = {
         model: {
             "skills": {"tool_calls": _skill_figures(is_right)},
             "stories": [{"beginning": "Once", "continuation": f" upon {model} {NASTY}"}],
         }
         for model, is_right in right.items()
     }
+    measured["adapters"] = {
+        "tool_calls": adapter_figures(0.61, 0.685, 20, 5),
+        "intents": adapter_figures(0.5, 0.505, 6, 5),
+        "short_answers": adapter_figures(0.4, 0.3, 2, 22),
+    }
     (folder / "measure" / "measurements.json").write_text(json.dumps(measured), encoding="utf-8")
+
+
+def make_older(inputs: dict[str, Artifact]) -> None:
+    """The sample as builds were that palettized every matrix alike, measured no divergence and had one adapter."""
+    for name in ADAPTED:
+        del inputs[f"device_adapt_{name}"]
+    path, manifest = inputs.pop("device_compress")
+    older = Artifact(path, replace(manifest, stage="device_palettize"))
+    del older.manifest.metrics["matrices"]
+    recovery = inputs["device_recover"].manifest.metrics
+    del recovery["divergence"], recovery["trains_tables"]
+    before = list(inputs.items())
+    inputs.clear()
+    for name, artifact in before:
+        if name == "device_recover":
+            inputs["device_palettize"] = older
+        inputs[name] = artifact
+    measured = json.loads((inputs["measure"].path / "measurements.json").read_text(encoding="utf-8"))
+    del measured["adapters"]
+    (inputs["measure"].path / "measurements.json").write_text(json.dumps(measured), encoding="utf-8")
 
 
 def _skill_figures(is_right: list[bool]) -> dict[str, Any]:

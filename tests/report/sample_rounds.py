@@ -38,7 +38,7 @@ def add_rounds(
         _fill(inputs, "server", model="server_aligned")
         _fill(inputs, "measure", server_sft="server_sft")
     if num_device:
-        _fill(inputs, "device_palettize", model="device_aligned")
+        _fill(inputs, "device_compress", model="device_aligned")
         _fill(inputs, "device_recover", teacher="device_aligned")
         _fill(inputs, "measure", device_sft="device_sft", device_aligned="device_aligned")
 

@@ -11,21 +11,25 @@ from codling.report.diagram import (
     FIRST_ROW,
     LAST_ROW,
     NOT_DRAWN,
-    ROUNDS_ROW,
+    OPTIONAL,
+    ROW_HEIGHT,
     ROWS,
     Diagram,
     build_diagram,
 )
 from codling.report.rounds import aligned_side
 from codling.report.stage_table import stage_rows
+from codling.report.titles import is_feature_adapter
+from tests.report.conftest import ADAPTED, make_older
 from tests.report.sample_rounds import add_rounds
 
 
 def test_every_stage_of_the_recipe_has_its_place() -> None:
     placed = {*FIRST_ROW, LAST_ROW} | {name for pair in ROWS for name in pair if name is not None}
     *others, report = (stage.name for stage in stages(tiny()))
-    alone = {name for name in others if aligned_side(name) is None}
-    assert placed - set(ROUNDS_ROW) == alone - set(NOT_DRAWN)
+    alone = {name for name in others if aligned_side(name) is None and not is_feature_adapter(name)}
+    assert alone - set(NOT_DRAWN) <= placed
+    assert placed - alone <= OPTIONAL
     assert report == "report"
 
 
@@ -46,8 +50,25 @@ def check_boxes(diagram: Diagram) -> None:
 
 def test_boxes_do_not_overlap_and_lie_within(inputs: dict[str, Artifact]) -> None:
     diagram = build_diagram(stage_rows(inputs))
-    assert len(diagram.boxes) == len(inputs)
+    assert len(diagram.boxes) == len(inputs) - len(ADAPTED) + 1
     check_boxes(diagram)
+
+
+def test_all_feature_adapters_are_one_box_with_one_arrow_on(inputs: dict[str, Artifact]) -> None:
+    diagram = build_diagram(stage_rows(inputs))
+    boxes = {box.row.name: box for box in diagram.boxes}
+    assert boxes["feature_adapters"].row.title == "3 feature adapters"
+    assert boxes["device_recover"].y < boxes["feature_adapters"].y < boxes["device"].y
+    assert len(diagram.arrows) == len(set(diagram.arrows))
+
+
+def test_a_build_without_feature_adapters_has_no_box_and_no_gap_for_them(inputs: dict[str, Artifact]) -> None:
+    height = build_diagram(stage_rows(inputs)).height
+    make_older(inputs)
+    diagram = build_diagram(stage_rows(inputs))
+    check_boxes(diagram)
+    assert len(diagram.boxes) == len(inputs)
+    assert diagram.height == height - ROW_HEIGHT
 
 
 def test_teachers_have_arrows_of_their_own(inputs: dict[str, Artifact]) -> None:
@@ -67,7 +88,7 @@ def test_all_rounds_of_a_side_are_one_box(
     assert set(boxes) - {box.row.name for box in before.boxes} == set(aligned)
     for name in aligned:
         side = name.removesuffix("_rounds")
-        after = "server" if side == "server" else "device_palettize"
+        after = "server" if side == "server" else "device_compress"
         assert boxes[f"{side}_sft"].y < boxes[name].y < boxes[after].y
     # A box takes its arrow's place by two; what is measured beside the bundles adds none.
     num_teachers = 1 if num_device else 0

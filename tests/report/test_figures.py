@@ -36,9 +36,15 @@ def test_pruning_figure_shows_changes_from_the_parent(inputs: dict[str, Artifact
 
 
 def test_compression_figure_is_the_mean_over_all_kinds(inputs: dict[str, Artifact]) -> None:
-    metrics = inputs["device_recover"].manifest.metrics
-    shown = texts(figures.compression_figure(metrics["heldout"], metrics["share_won_back"]))
+    shown = texts(figures.compression_figure(inputs["device_recover"].manifest.metrics["heldout"]))
     assert {"3.000", "3.200", "+0.200", "3.050", "+0.050"} <= set(shown.split())  # (2 * 4.2 + 0.6) / 3 = 3.0
+
+
+def test_divergence_figure_starts_at_the_dense_model(inputs: dict[str, Artifact]) -> None:
+    values = {"Dense": 0.0, **inputs["device_recover"].manifest.metrics["divergence"]}
+    shown = texts(figures.divergence_figure(values))
+    assert "Dense 0, palettized 0.0800, adapter_start 0.0500, recovered 0.0200" in shown
+    assert {"0", "0.0800", "0.0500", "0.0200"} <= set(shown.split())
 
 
 @pytest.mark.parametrize("side", ["server", "device"])

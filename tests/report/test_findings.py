@@ -3,10 +3,11 @@ import json
 import pytest
 
 from codling.artifact.stage import Artifact
+from codling.report.feature_adapters import feature_adapters
 from codling.report.findings import Finding, findings, mean_beyond
 from codling.report.paired_scores import Comparison, paired_score
 from codling.report.skill_scores import skill_reports
-from tests.report.conftest import found_facts
+from tests.report.conftest import found_facts, heldout, make_older
 
 
 def found(inputs: dict[str, Artifact]) -> dict[str, Finding]:
@@ -29,7 +30,8 @@ def test_gains_are_told_as_gains(inputs: dict[str, Artifact]) -> None:
     far = claims["Lengthening lets it find facts far back (server)"]
     assert far.verdict == "better"
     assert far.evidence == "In texts beyond 256 tokens: 20.0% → 80.0%; within: 90.0% → 95.0% (by chance 6.2%)."
-    assert "costs +0.200" in claims["The adapter wins back 75.0%"].evidence
+    recovery = claims["The adapter wins back 75.0%"].evidence
+    assert "moves the device model 0.0800 nats a token from the dense one, of which" in recovery
     assert claims["Device is 1/11.5 of the server's size"].verdict == "better"
 
 
@@ -60,8 +62,30 @@ def test_what_is_not_told_apart_is_said_to_be_so(inputs: dict[str, Artifact]) ->
     claims = found(inputs)
     level = claims["Calendar and reminder calls: the device model is level with “nearest”"]
     assert level.verdict == "same"
-    inputs["device_recover"].manifest.metrics["nll_lost"] = 0.001
+    inputs["device_recover"].manifest.metrics["divergence"]["palettized"] = 0.001
     assert found(inputs)["Palettization costs next to nothing"].verdict == "same"
+    assert "0.00100 nats" in found(inputs)["Palettization costs next to nothing"].evidence
+
+
+def test_without_divergence_the_loss_tells_what_palettization_cost(inputs: dict[str, Artifact]) -> None:
+    make_older(inputs)
+    assert "costs +0.200 nats a token, of which" in found(inputs)["The adapter wins back 75.0%"].evidence
+    inputs["device_recover"].manifest.metrics["heldout"]["palettized"] = heldout(4.201, 0.601)
+    evidence = found(inputs)["Palettization costs next to nothing"].evidence
+    assert evidence == "Palettization changed the loss by +0.001: too little to win anything back from."
+
+
+def test_each_feature_adapter_is_judged_by_the_interval(inputs: dict[str, Artifact]) -> None:
+    measured = json.loads((inputs["measure"].path / "measurements.json").read_text())
+    adapters = feature_adapters(measured)
+    told = [one for one in findings(inputs, [], adapters=adapters) if one.anchor == "adapters"]
+    assert [(one.claim, one.verdict) for one in told] == [
+        ("Calendar and reminder calls: its adapter beats the recovery adapter", "better"),
+        ("Intents of real requests: its adapter is level with the recovery adapter", "same"),
+        ("Short answers: its adapter loses to the recovery adapter", "worse"),
+    ]
+    assert "61.0% → 68.5% (+7.5 points" in told[0].evidence
+    assert [one for one in findings(inputs, []) if one.anchor == "adapters"] == []
 
 
 @pytest.mark.parametrize(("start", "mean"), [(0, 2.0), (128, 2.5), (256, 3.0), (384, None)])

@@ -52,5 +52,22 @@ def test_reward(value: float, text: str) -> None:
     assert formats.reward(value) == text
 
 
+@pytest.mark.parametrize(("value", "text"), [(6.1234, "6.12"), (99.994, "99.99"), (340.26, "340.3")])
+def test_perplexity(value: float, text: str) -> None:
+    assert formats.perplexity(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0"), (0.05, "0.0500"), (0.00081234, "0.000812"), (0.000012, "1.20e−05"), (1.5, "1.50")]
+)
+def test_small_nats_keep_three_digits(value: float, text: str) -> None:
+    assert formats.nats(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(1.23, "1.2 ms"), (0.04, "0.0 ms"), (41.6, "42 ms")])
+def test_milliseconds(value: float, text: str) -> None:
+    assert formats.milliseconds(value).replace("\u00a0", " ") == text
+
+
 def test_control_characters_are_shown() -> None:
     assert formats.visible("a\x13b\nc") == "a␓b\nc"

@@ -11,6 +11,7 @@ from codling.artifact.workspace import SilentReporter, Workspace
 from codling.pretrain.unit_scores import Method
 from codling.report.page import REPORT_FILE, ReportConfig, build_page, run_report
 from codling.report.titles import PRUNING_METHODS
+from tests.report.conftest import ADAPTED, make_older
 from tests.report.sample_rounds import add_rounds
 
 VOID = {"meta", "br", "link", "hr", "img", "input"}
@@ -80,19 +81,48 @@ def test_every_id_is_given_once_and_every_link_leads_to_one(page: str) -> None:
 
 def test_what_models_wrote_is_escaped(page: str) -> None:
     assert "<script" not in page
-    assert page.count("&lt;script&gt;") == 4  # one wrong answer of each model, and two stories
+    # One wrong answer of each model, two stories, and an answer with each feature adapter.
+    assert page.count("&lt;script&gt;") == 4 + len(ADAPTED)
 
 
 def test_shows_the_numbers_of_the_build(page: str) -> None:
     text = read(page).text
     for shown in (
         "8.111 → 4.222", "−3.889", "5.123", "6.789", "4.321", "4.999", "2.00 M", "900 k", "4.25", "5.31", "597 kB",
-        "697 kB", "8.00 MB", "50.0 k", "3 min 20 s", "1.70", "won back 75.0% of it", "2 / 4",
+        "697 kB", "8.00 MB", "50.0 k", "3 min 50 s", "1.70", "won back 75.0% of it", "2 / 4",
         "15.0% – 85.0%", "Test CPU", "abc123", "jax 0.10.2", "codling build sample", "rate = 0.003",
         "device_distill-000000000006",
         "4.111", "4.099", "+0.012", "teacher server_core",
     ):  # fmt: skip
         assert shown in text, shown
+
+
+def test_compression_and_adapters_are_told(page: str) -> None:
+    text = read(page).text
+    for shown in (
+        "The bits of every matrix", "4.25 bits a weight on average over the projections", "5.31 with embedding",
+        "2 bits: 6 of 28 matrices", "4 bits: 22 of 28 matrices", "they cost 0.0820 nats a token together",
+        "2 bits everywhere would cost 0.280", "4 bits everywhere would cost 0.0280",
+        "model.layers.1.mlp.up_proj.weight 2 bits, 2.12 a weight as stored at 2 bits 0.0100 nats a token",
+        "it moved the model 0.0800 nats a token away", "The tables are trained along with the adapter.",
+        "Adapter's start73.704.3000.7003.100+0.100 0.050037.5%", "Recovered70.114.2500.6503.050+0.050 0.020075.0%",
+        "Won back is the share of the divergence",
+        "An adapter for each feature", "200 prompts, exact 60.0%61.0%68.5%20 / 5 +7.5", "Prompt other", "1.2 ms",
+        "3 feature adapters", "Adapter: short answers (device)",
+    ):  # fmt: skip
+        assert shown in text, shown
+    assert "Prompt same" not in text
+
+
+def test_an_older_build_has_no_such_parts(report_config: ReportConfig, inputs: dict[str, Artifact]) -> None:
+    make_older(inputs)
+    tags = read(build_page(report_config, inputs))
+    assert {link.removeprefix("#") for link in tags.links} <= set(tags.ids)
+    assert not {"bits-title", "adapters", "divergence-title"} & set(tags.ids)
+    for shown in ("it lost +0.200 nats a token", "won back 75.0% of it", "Won back is the share of the loss"):
+        assert shown in tags.text, shown
+    for hidden in ("The bits of every matrix", "feature adapter", "The tables are trained", "Divergence"):
+        assert hidden not in tags.text, hidden
 
 
 def test_a_figure_that_cannot_be_drawn_is_named(report_config: ReportConfig, inputs: dict[str, Artifact]) -> None:

@@ -32,16 +32,16 @@ def test_the_row_stands_between_fine_tuning_and_what_is_shipped(inputs: dict[str
     assert rows["server_rounds"].inputs == {"model": "server_sft"}
     assert rows["device_rounds"].inputs == {"model": "device_sft", "teacher": "server_rounds"}
     assert rows["server"].inputs["model"] == "server_rounds"
-    assert rows["device_palettize"].inputs["model"] == "device_rounds"
+    assert rows["device_compress"].inputs["model"] == "device_rounds"
     assert rows["device_recover"].inputs["teacher"] == "device_rounds"
 
 
 @pytest.mark.parametrize(
     ("num_server", "num_device", "expected"),
     [
-        (0, 0, {"server": "server_sft", "device_palettize": "device_sft"}),
-        (0, 1, {"server": "server_sft", "device_palettize": "device_rounds"}),
-        (1, 0, {"server": "server_rounds", "device_palettize": "device_sft"}),
+        (0, 0, {"server": "server_sft", "device_compress": "device_sft"}),
+        (0, 1, {"server": "server_sft", "device_compress": "device_rounds"}),
+        (1, 0, {"server": "server_rounds", "device_compress": "device_sft"}),
     ],
 )
 def test_a_side_without_rounds_ships_its_fine_tuned_model(

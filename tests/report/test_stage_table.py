@@ -2,6 +2,7 @@ from pathlib import Path
 
 from codling.artifact.stage import Artifact
 from codling.report.stage_table import num_tokens, stage_rows
+from tests.report.conftest import make_older, trained
 from tests.report.sample_rounds import add_rounds
 
 
@@ -29,8 +30,20 @@ def test_changes_are_of_text_and_of_skills_where_measured(inputs: dict[str, Arti
 
 def test_palettization_is_measured_by_its_recovery(inputs: dict[str, Artifact]) -> None:
     rows = stage_rows(inputs)
-    assert [(c.before, c.after) for c in rows["device_palettize"].changes] == [(4.2, 4.4), (0.6, 0.8)]
+    assert [(c.before, c.after) for c in rows["device_compress"].changes] == [(4.2, 4.4), (0.6, 0.8)]
     assert [(c.before, c.after) for c in rows["device_recover"].changes] == [(4.4, 4.25), (0.8, 0.65)]
+
+
+def test_palettization_at_one_width_is_measured_by_it_too(inputs: dict[str, Artifact]) -> None:
+    make_older(inputs)
+    assert [change.after for change in stage_rows(inputs)["device_palettize"].changes] == [4.4, 0.8]
+
+
+def test_a_feature_adapter_is_for_its_skill(inputs: dict[str, Artifact]) -> None:
+    inputs["device_adapt_intents"].manifest.metrics.update(trained(4.2, 4.3, 0.8, 0.5))
+    aim = stage_rows(inputs)["device_adapt_intents"].aim
+    assert aim is not None
+    assert (aim.of, aim.after) == ("skills", 0.5)
 
 
 def test_a_corpus_is_not_training(inputs: dict[str, Artifact]) -> None:

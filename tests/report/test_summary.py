@@ -24,8 +24,8 @@ def test_without_skills_the_headline_claims_none(inputs: dict[str, Artifact]) ->
 
 
 def test_totals(inputs: dict[str, Artifact]) -> None:
-    assert total_wall_time_s(inputs) == 200.0
-    assert total_tokens(inputs) == 13 * 4000
+    assert total_wall_time_s(inputs) == 230.0
+    assert total_tokens(inputs) == 16 * 4000
 
 
 def test_sizes_count_the_adapter_apart_and_together(inputs: dict[str, Artifact]) -> None:

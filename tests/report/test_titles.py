@@ -12,6 +12,8 @@ from codling.report.titles import METHODS, full_title, lane, title
         ("server_core", ("server", "Core pre-training", "Core pre-training (server)")),
         ("device_prune", ("device", "Pruning", "Pruning (device)")),
         ("device", ("device", "Device bundle", "Device bundle")),
+        ("device_compress", ("device", "Palettization", "Palettization (device)")),
+        ("device_adapt_short_answers", ("device", "Adapter: short answers", "Adapter: short answers (device)")),
         ("tokenizer", ("both", "Tokenizer", "Tokenizer")),
         ("task_prompts", ("both", "Prompts of the rounds", "Prompts of the rounds")),
         ("device_aligned", ("device", "Aligned model", "Aligned model (device)")),

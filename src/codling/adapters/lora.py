@@ -42,7 +42,7 @@ def attach(model: Transformer, rank: int, key: PRNGKeyArray) -> Transformer:
     count = iter(range(1000))
 
     def wrap(node: object) -> object:
-        if not isinstance(node, Linear):
+        if not isinstance(node, Adaptable):
             return node
         *layers, out_dim, in_dim = node.weight.shape
         check_rank(rank, out_dim, in_dim)
@@ -50,7 +50,7 @@ def attach(model: Transformer, rank: int, key: PRNGKeyArray) -> Transformer:
         down = jax.random.normal(layer_key, (*layers, rank, in_dim)) / in_dim**0.5
         return LoraLinear(node, down, jnp.zeros((*layers, out_dim, rank)))
 
-    return jax.tree.map(wrap, model, is_leaf=lambda node: isinstance(node, Linear))  # type: ignore[no-any-return]
+    return jax.tree.map(wrap, model, is_leaf=lambda node: isinstance(node, Adaptable))  # type: ignore[no-any-return]
 
 
 def check_rank(rank: int, out_dim: int, in_dim: int) -> None:

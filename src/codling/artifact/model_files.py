@@ -1,13 +1,15 @@
 """A stage's model on disk: `config.json` and `model.safetensors`, dense or palettized."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 import numpy as np
 
 from codling.artifact.hf import (
     CONFIG_FILE,
+    EMBEDDING_NAME,
     WEIGHTS_FILE,
     SpecialIds,
     config_json,
@@ -18,9 +20,11 @@ from codling.artifact.hf import (
     write_json,
 )
 from codling.artifact.tensor_files import StoredTensors, spec_of, stream_tensors, write_tensors
+from codling.compress.palettize import PalettizedMatrix
 from codling.compress.tensors import Compressed, compressed_names, from_tensors, part_names, to_metadata, to_tensors
 from codling.errors import UserError
 from codling.model.config import ModelConfig
+from codling.model.count import count_parameters
 from codling.model.transformer import Transformer
 from codling.tokenizer.special_tokens import BOS, END, PAD
 
@@ -108,6 +112,28 @@ def load_compressed(directory: Path) -> dict[str, Compressed]:
     """Read the compressed matrices of a model as they lie in its file; none of a dense one. Errors: `UserError`."""
     stored = StoredTensors([directory / WEIGHTS_FILE])
     return {name: from_tensors(name, stored, stored.metadata) for name in compressed_names(stored.metadata)}
+
+
+class StoredBits(NamedTuple):
+    """What a compressed model takes on disk."""
+
+    bits_per_weight_projections: float
+    """Of the palettized matrices: indices with their padding, tables, scales."""
+    bits_per_weight_total: float
+    """Of everything: embedding and norms, too."""
+    size_bytes: int
+
+
+def stored_bits(directory: Path) -> StoredBits:
+    """Stored bits a weight of a compressed model. Errors: `UserError` for files that are missing or damaged."""
+    stored = StoredTensors([directory / WEIGHTS_FILE])
+    matrices = {name: matrix for name, matrix in load_compressed(directory).items() if name != EMBEDDING_NAME}
+    parts = {part for name, matrix in matrices.items() for part in to_tensors(name, matrix)}
+    bits = {name: 8 * spec.size_bytes for name, spec in stored.specs.items()}
+    num_weights = sum(math.prod(matrix.shape) for matrix in matrices.values() if isinstance(matrix, PalettizedMatrix))
+    num_all = count_parameters(load_config(directory)).total
+    total = sum(bits.values())
+    return StoredBits(sum(bits[part] for part in parts) / num_weights, total / num_all, total // 8)
 
 
 def load_config(directory: Path) -> ModelConfig:

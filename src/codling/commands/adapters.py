@@ -63,7 +63,7 @@ def recover(
     from codling.progress import build_reporter
     from codling.show import show_json
 
-    check_recoverable(bundle, teacher)
+    check_recoverable(bundle, teacher, rank)
     check_out(out)
     length = min(row_tokens, load_config(bundle).context_length_tokens)
     tokenizer = load_tokenizer(bundle, load_artifact(bundle, "bundle").manifest)

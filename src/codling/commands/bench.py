@@ -2,9 +2,12 @@
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from codling.commands.options import AsJson
+from typer import Option
+
+from codling.commands.options import AsJson, BundlePath
 from codling.commands.terminal import open_console
 
 if TYPE_CHECKING:
@@ -30,6 +33,43 @@ def bench_rl(as_json: AsJson = False) -> None:
     from codling.bench.rl import run_rl_bench
 
     _show(run_rl_bench(say=_say), as_json)
+
+
+def bench_compress(
+    bundle: BundlePath,
+    calibration: Annotated[
+        Path, Option(metavar="FILE", help="Text to calibrate by and to train adapters on: UTF-8, or .jsonl.")
+    ],
+    heldout: Annotated[Path, Option(metavar="FILE", help="Text to measure on, of the same kind.")],
+    out: Annotated[
+        Path, Option(metavar="DIR", help="Where compressed models are kept; what lies there is not made again.")
+    ],
+    peers: Annotated[
+        list[str], Option("--peer", metavar="NAME", help="llama.cpp, nearest, coremltools, gptq; repeatable.")
+    ] = [],  # noqa: B006  typer copies it
+    llama_tools: Annotated[
+        Path | None, Option("--llama-tools", metavar="DIR", help="Where llama-quantize and llama-imatrix are.")
+    ] = None,
+    steps: Annotated[int, Option(min=1, help="Updates of each recovery adapter.")] = 300,
+    svg: Annotated[Path | None, Option(metavar="FILE", help="Draw the table, too.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Quality against bits a weight of one dense bundle, next to other libraries, each part switched off in turn."""
+    from codling.bench.compress import CompressBenchConfig, run_compress_bench
+    from codling.bench.compress_plot import draw_compress_figures
+    from codling.show import show_compress_figures, show_json
+
+    out.mkdir(parents=True, exist_ok=True)
+    config = CompressBenchConfig(recovery_steps=steps)
+    figures = list(
+        run_compress_bench(bundle, calibration, heldout, out, peers, llama_tools=llama_tools, config=config, say=_say)
+    )
+    if svg is not None:
+        svg.write_bytes(draw_compress_figures(figures))
+    if as_json:
+        show_json({"figures": [figure._asdict() | {"divergence": figure.divergence._asdict()} for figure in figures]})
+    else:
+        show_compress_figures(figures, open_console())
 
 
 def _say(line: str) -> None:

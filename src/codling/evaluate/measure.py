@@ -1,11 +1,13 @@
 """The evaluation stage: what the finished bundles can do, read back from their files as users run them."""
 
 import json
+import time
 from typing import Any
 
+import jax
 from jaxtyping import PRNGKeyArray
 
-from codling.artifact.bundle import NO_ADAPTER, load_bundle
+from codling.artifact.bundle import NO_ADAPTER, Bundle, load_bundle, with_adapter
 from codling.artifact.model_files import load_model
 from codling.artifact.stage import Inputs
 from codling.artifact.workspace import Workspace
@@ -24,6 +26,9 @@ MEASUREMENTS_FILE = "measurements.json"
 DENSE_MODELS = ("server_sft", "device_sft", "device_aligned")
 """Measured on the skills alone where they are among the inputs: alignment is judged by what it changed."""
 
+NUM_EXAMPLES = 5
+"""Answers of a feature that its adapter changed, to be read by people."""
+
 
 @config
 class MeasureConfig:
@@ -31,6 +36,8 @@ class MeasureConfig:
 
     conversations: ConversationsConfig
     """The held-out conversations."""
+    skill_by_feature: dict[str, str]
+    """Adapter of the device bundle -> the skill that it learned."""
     story_beginnings: tuple[str, ...]
     """Plain text that each model goes on with, to be read by people."""
     max_answer_tokens: int = 64
@@ -50,7 +57,7 @@ def run_measure(config: MeasureConfig, inputs: Inputs, out: Workspace, key: PRNG
     dense = {role: inputs[role].path for role in DENSE_MODELS if role in inputs}
     corpus = open_corpus(inputs["tokens"].path)
     detail: dict[str, Any] = {}
-    with out.progress(len(bundles) + len(dense)) as progress:
+    with out.progress(len(bundles) + len(dense) + len(config.skill_by_feature)) as progress:
         for name, bundle in bundles.items():
             detail[name] = {
                 "heldout": heldout_figures(
@@ -71,6 +78,9 @@ def run_measure(config: MeasureConfig, inputs: Inputs, out: Workspace, key: PRNG
                 "identity": inputs[name].manifest.id,
             }
             progress.update(len(detail))
+        features = _features(config, inputs, bundles["device"], detail)
+        progress.update(len(detail) + len(features))
+    detail["adapters"] = features
     (out.path / MEASUREMENTS_FILE).write_text(json.dumps(detail, indent=1, ensure_ascii=False), encoding="utf-8")
     return {
         name: {
@@ -78,20 +88,72 @@ def run_measure(config: MeasureConfig, inputs: Inputs, out: Workspace, key: PRNG
             "skills_exact": {skill: figures["exact"] for skill, figures in values["skills"].items()},
         }
         for name, values in detail.items()
+        if name != "adapters"
+    } | {
+        "adapters": {
+            name: {key: part for key, part in found.items() if key != "examples"} for name, found in features.items()
+        }
     }
+
+
+def _features(
+    config: MeasureConfig, inputs: Inputs, device: Bundle, detail: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Each feature's adapter on its own skill, next to the recovery adapter and to no adapter at all."""
+    found = {}
+    for name, skill in config.skill_by_feature.items():
+        start_s = time.perf_counter()
+        adapted = with_adapter(device, name)
+        jax.tree.map(jax.Array.block_until_ready, adapted.model)
+        swap_ms = 1e3 * (time.perf_counter() - start_s)
+        figures = _skill(config, inputs, skill, adapted.model, adapted.tokenizer)
+        recovered, bare = (detail[role]["skills"][skill] for role in ("device", "device_without_adapter"))
+        pairs = list(zip(recovered["answers"], figures["answers"], strict=True))
+        found[name] = {
+            "skill": skill,
+            "unit": "exact",
+            "bare": bare["exact"],
+            "recovered": recovered["exact"],
+            "adapted": figures["exact"],
+            "num_prompts": figures["num_examples"],
+            "won": sum(ours["exact"] and not theirs["exact"] for theirs, ours in pairs),
+            "lost": sum(theirs["exact"] and not ours["exact"] for theirs, ours in pairs),
+            "swap_ms": swap_ms,
+            "examples": [
+                {
+                    "prompt": ours["request"],
+                    "expected": _said(ours["expected"]),
+                    "recovered": _said(theirs["answer"]),
+                    "adapted": _said(ours["answer"]),
+                }
+                for theirs, ours in pairs
+                if ours["exact"] != theirs["exact"]
+            ][:NUM_EXAMPLES],
+        }
+    return found
+
+
+def _said(answer: dict[str, Any]) -> str:
+    """An answer in one line: its text, then its calls."""
+    calls = [json.dumps(call, ensure_ascii=False) for call in answer["tool_calls"]]
+    return " ".join(part for part in (answer["text"], *calls) if part)
 
 
 def _skills(config: MeasureConfig, inputs: Inputs, model: Transformer, tokenizer: TextTokenizer) -> dict[str, Any]:
-    return {
-        name: skill_figures(
-            build_skill(name, config.conversations),
-            read_examples(inputs["conversations"].path / "heldout" / f"{name}.jsonl"),
-            model,
-            tokenizer,
-            max_answer_tokens=config.max_answer_tokens,
-        )
-        for name in config.conversations.num_train_by_skill
-    }
+    names = config.conversations.num_train_by_skill
+    return {name: _skill(config, inputs, name, model, tokenizer) for name in names}
+
+
+def _skill(
+    config: MeasureConfig, inputs: Inputs, name: str, model: Transformer, tokenizer: TextTokenizer
+) -> dict[str, Any]:
+    return skill_figures(
+        build_skill(name, config.conversations),
+        read_examples(inputs["conversations"].path / "heldout" / f"{name}.jsonl"),
+        model,
+        tokenizer,
+        max_answer_tokens=config.max_answer_tokens,
+    )
 
 
 def _stories(config: MeasureConfig, model: Transformer, tokenizer: TextTokenizer) -> list[dict[str, str]]:

@@ -8,11 +8,13 @@ Documents of all lengths share rows of the greatest length, so that one program 
 """
 
 import itertools
+from functools import partial
 from typing import Any, NamedTuple
 
-import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from codling.config import config
@@ -20,6 +22,7 @@ from codling.data.long_questions import MAX_FACTS, Category, QuestionWords, Ques
 from codling.data.prepare import Corpus
 from codling.model.transformer import Transformer
 from codling.skills.skill import random_for
+from codling.train.sharding import by_rows, local_copies, local_mesh
 
 BATCH_SIZE_ROWS = 8
 NUM_TOLD: dict[Category, int] = {"one_fact": 1, "several_facts": MAX_FACTS, "overwritten_fact": 2}
@@ -129,6 +132,8 @@ def score_probes(model: Transformer, probes: list[Probe], first_ids: list[int]) 
         in_row[row].append(index)
     most = max(map(len, in_row))
     choice, exact = [False] * len(probes), [False] * len(probes)
+    mesh = local_mesh(BATCH_SIZE_ROWS)
+    model = local_copies(model, mesh)
     for start in range(0, len(placed.tokens), BATCH_SIZE_ROWS):
         rows = slice(start, start + BATCH_SIZE_ROWS)
         columns = np.zeros((BATCH_SIZE_ROWS, most, max_answer), np.int32)
@@ -139,7 +144,7 @@ def score_probes(model: Transformer, probes: list[Probe], first_ids: list[int]) 
                 columns[row, place] = first + np.minimum(np.arange(max_answer), len(probes[index].answer_ids) - 1)
         tokens, positions, segments = (_fill(array[rows]) for array in placed[:3])
         at = jnp.asarray(columns.reshape(BATCH_SIZE_ROWS, -1))
-        logits = np.asarray(_logits_at(model, tokens, positions, segments, at))
+        logits = np.asarray(_logits_at(model, tokens, positions, segments, at, mesh=mesh))
         logits = logits.reshape(BATCH_SIZE_ROWS, most, max_answer, -1)
         for row, indices in enumerate(in_row[rows]):
             for place, index in enumerate(indices):
@@ -171,13 +176,23 @@ def place_probes(probes: list[Probe]) -> Placed:
     return Placed(tokens, positions, segment_ids, row_of, end_of)
 
 
-@eqx.filter_jit
+@partial(jax.jit, static_argnames="mesh")
 def _logits_at(
     model: Transformer,
     tokens: Int[Array, "B T"],
     positions: Int[Array, "B T"],
     segment_ids: Int[Array, "B T"],
     columns: Int[Array, "B C"],
+    *,
+    mesh: Mesh,
+) -> Float[Array, "B C V"]:
+    """Each device runs its own rows."""
+    logits: Array = by_rows(_logits_of_rows, mesh)(model, tokens, positions, segment_ids, columns)
+    return logits
+
+
+def _logits_of_rows(
+    model: Transformer, tokens: Array, positions: Array, segment_ids: Array, columns: Array
 ) -> Float[Array, "B C V"]:
     hidden = model(tokens, positions, segment_ids, rope_theta=model.config.rope_theta)
     picked = jnp.take_along_axis(hidden, columns[:, :, None], axis=1)

@@ -42,7 +42,7 @@ class AdaptConfig:
     sequence_length_tokens: int
     """Length of a row; no conversation may be longer."""
     mixture: MixtureWeights
-    """Share of the rows by skill."""
+    """The skill that is learned, and perhaps others beside it; the first is what the feature is measured by."""
     heldout_rows: int = 24
     """Rows of each skill that the loss is measured on."""
 

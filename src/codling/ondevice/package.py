@@ -5,13 +5,18 @@ from typing import Any
 
 from jaxtyping import PRNGKeyArray
 
+from codling.artifact.adapter_files import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE
 from codling.artifact.bundle import ADAPTERS_DIRECTORY, RECOVERY_ADAPTER, write_bundle_files
-from codling.artifact.model_files import load_config
+from codling.artifact.model_files import load_config, stored_bits
 from codling.artifact.stage import Inputs
 from codling.artifact.workspace import Workspace
 from codling.config import config
 from codling.model.count import count_parameters
+from codling.ondevice.recover import ADAPTER_DIRECTORY
 from codling.tokenizer.encode import Tokenizer
+
+FEATURE_ROLE = "adapter_"
+"""Before the name of a feature: the role of its adapter among the inputs."""
 
 
 @config
@@ -33,19 +38,27 @@ def run_server_bundle(config: BundleConfig, inputs: Inputs, out: Workspace, key:
 
 
 def run_device_bundle(config: BundleConfig, inputs: Inputs, out: Workspace, key: PRNGKeyArray) -> dict[str, Any]:
-    """Put a palettized model, its recovery adapter and its tokenizer together. Inputs: model, recovery, tokenizer."""
+    """Put a palettized model, its adapters and its tokenizer together.
+
+    Inputs: model (with its recovery adapter), tokenizer, adapter_<feature> for each.
+    """
     write_bundle_files(out.path, inputs["model"].path, Tokenizer.load(inputs["tokenizer"].path))
-    adapter = out.path / ADAPTERS_DIRECTORY / RECOVERY_ADAPTER
-    shutil.copytree(inputs["recovery"].path / "adapter", adapter, dirs_exist_ok=True)
+    adapters = {RECOVERY_ADAPTER: inputs["model"].path / ADAPTER_DIRECTORY} | {
+        role.removeprefix(FEATURE_ROLE): artifact.path
+        for role, artifact in inputs.items()
+        if role.startswith(FEATURE_ROLE)
+    }
+    for name, directory in adapters.items():
+        target = out.path / ADAPTERS_DIRECTORY / name
+        target.mkdir(parents=True, exist_ok=True)
+        for file in (ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE):
+            shutil.copyfile(directory / file, target / file)
     count = count_parameters(load_config(out.path))
-    num_adapter = inputs["recovery"].manifest.metrics["num_adapter_parameters"]
+    num_adapter = inputs["model"].manifest.metrics["num_adapter_parameters"]
     return {
         "num_parameters": count.total,
         "num_parameters_embedding": count.embedding,
         "num_parameters_adapter": num_adapter,
         "size_bytes_adapter": 2 * num_adapter,
-        **{
-            name: inputs["model"].manifest.metrics[name]
-            for name in ("bits_per_weight_projections", "bits_per_weight_total", "size_bytes")
-        },
+        **stored_bits(out.path)._asdict(),
     }

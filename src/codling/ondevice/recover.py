@@ -17,7 +17,7 @@ import equinox as eqx
 import jax
 from jaxtyping import PRNGKeyArray
 
-from codling.adapters.lora import merge, split
+from codling.adapters.lora import attach, merge, split
 from codling.artifact.adapter_files import attach_adapter, save_adapter
 from codling.artifact.hf import CONFIG_FILE, WEIGHTS_FILE
 from codling.artifact.model_files import (
@@ -40,7 +40,7 @@ from codling.evaluate.heldout import heldout_figures
 from codling.evaluate.score import first_rows
 from codling.model.execution import Execution
 from codling.model.transformer import Transformer
-from codling.ondevice.recovery_start import NUM_PASSES, attach_recovery
+from codling.ondevice.recovery_start import NUM_PASSES, RecoveryStart, attach_recovery
 from codling.ondevice.trainable_tables import close_tables, open_tables
 from codling.train.loop import LoopConfig, rows_of_process, train
 from codling.train.loss import LossSums
@@ -67,6 +67,8 @@ class RecoverConfig:
     """Rank of every layer's adapter (arXiv 2407.21075 section 5.1: 16 of 8, 16, 32)."""
     trains_tables: bool = True
     """Whether the base's tables and row scales train, too. Ours."""
+    start: RecoveryStart = RecoveryStart.WEIGHTED
+    """Where the adapter starts."""
     hidden_weight: float = 0.0
     """Weight of the last hidden state's relative squared error beside the divergence."""
     calibration_batches: int = 8
@@ -122,14 +124,18 @@ def recover(
         start = _start(config, open_tables(base, matrices), teacher, loader, out, key)
         figures = {"dense": measure(teacher), "palettized": measure(base), "adapter_start": measure(merge(start))}
         trained, frozen = split(start, with_tables=config.trains_tables)
-        loss_fn = _matching(config.hidden_weight)
+        loss_fn = matching_loss(config.hidden_weight)
         for record in train(config.loop, loss_fn, trained, (frozen, teacher), loader, out, key):
             trained = record.params
     recovered = eqx.combine(gather(trained), frozen)
     if config.trains_tables:
-        closed = close_tables(recovered, matrices)
-        names = {"tokenizer_sha256": tokenizer_of(base_directory), "special_ids": special_ids_of(base_directory)}
-        save_compressed_model(out.path, base, compressed | closed, **names)
+        save_compressed_model(
+            out.path,
+            base,
+            {**compressed, **close_tables(recovered, matrices)},
+            tokenizer_sha256=tokenizer_of(base_directory),
+            special_ids=special_ids_of(base_directory),
+        )
     else:
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             shutil.copyfile(base_directory / name, out.path / name)
@@ -172,16 +178,21 @@ def _start(
     key: PRNGKeyArray,
 ) -> Transformer:
     """The base with the adapter that the first training rows speak for."""
+    if config.start is RecoveryStart.ZERO:
+        return attach(base, config.rank, key)
     place = loader.get_state()
     batches = list(islice(loader, config.calibration_batches))
     loader.set_state(place)
     with out.progress(NUM_PASSES * base.config.num_layers) as progress:
-        return attach_recovery(base, teacher, batches, config.rank, key, progress.update)
+        return attach_recovery(base, teacher, batches, config.rank, key, config.start, progress.update)
 
 
 @lru_cache
-def _matching(hidden_weight: float) -> LossFunction[Transformer]:
-    """For equal weights the same object, so that stages share one compiled step."""
+def matching_loss(hidden_weight: float) -> LossFunction[Transformer]:
+    """Divergence from the teacher; for equal weights the same object, so that stages share one compiled step.
+
+    What is frozen is (the rest of the model, the teacher).
+    """
 
     def loss(
         trained: Transformer,

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxtyping import PRNGKeyArray
 
+from codling.adapters.lora import check_rank
 from codling.artifact.bundle import (
     ADAPTERS_DIRECTORY,
     RECOVERY_ADAPTER,
@@ -38,8 +39,8 @@ class RecoverBundleConfig:
     """Of what was trained on."""
 
 
-def check_recoverable(directory: Path, teacher: Path) -> None:
-    """Raise a `UserError` where a bundle is not palettized, or not made of what the teacher bundle holds."""
+def check_recoverable(directory: Path, teacher: Path, rank: int) -> None:
+    """Raise a `UserError` where a bundle is not palettized, not made of the teacher's, or too small for the rank."""
     load_artifact(directory, "bundle")
     load_artifact(teacher, "bundle")
     if not is_palettized(directory):
@@ -50,6 +51,10 @@ def check_recoverable(directory: Path, teacher: Path) -> None:
         raise UserError(f"{teacher}: is compressed itself; the teacher is the bundle that was compressed")
     if load_config(directory) != load_config(teacher) or tokenizer_of(directory) != tokenizer_of(teacher):
         raise UserError(f"{teacher}: is not of the shape and tokenizer of {directory}; give what was compressed")
+    shape = load_config(directory)
+    query_dim, kv_dim = shape.num_query_heads * shape.head_dim, shape.num_kv_heads * shape.head_dim
+    for dim in (query_dim, kv_dim, shape.ffn_dim):
+        check_rank(rank, dim, shape.model_dim)
 
 
 def recover_bundle(
@@ -59,7 +64,7 @@ def recover_bundle(
 
     Errors: `UserError` as for `check_recoverable`, `check_out` and `recover`.
     """
-    check_recoverable(directory, teacher)
+    check_recoverable(directory, teacher, config.rank)
     check_out(out)
     bundles = {"bundle": load_artifact(directory, "bundle"), "teacher": load_artifact(teacher, "bundle")}
     tokenizer = load_tokenizer(directory, bundles["bundle"].manifest)

@@ -6,6 +6,7 @@ the blocks of the uncompressed model: forward, for the hidden states; backward, 
 (`low_rank`). One block at a time: second moments of all layers would take more memory than the weights.
 """
 
+import enum
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,12 +26,24 @@ from codling.ondevice.output_importance import importance_by_layer
 NUM_PASSES = 3
 
 
+class RecoveryStart(enum.StrEnum):
+    """What an adapter is before its first step."""
+
+    WEIGHTED = "weighted"
+    """The best low-rank part of what was lost, by what it costs."""
+    PLAIN = "plain"
+    """The best low-rank part by the error of the weights alone."""
+    ZERO = "zero"
+    """Nothing, as a fresh LoRA."""
+
+
 def attach_recovery(
     base: Transformer,
     dense: Blocks,
     batches: Sequence[Batch],
     rank: int,
     key: PRNGKeyArray,
+    start: RecoveryStart = RecoveryStart.WEIGHTED,
     progress: Callable[[int], None] = lambda num_done: None,
 ) -> Transformer:
     """Put on every linear layer of `base` the adapter that stands best for dense - base.
@@ -39,7 +52,7 @@ def attach_recovery(
     """
     for node in _adaptables(base):
         check_rank(rank, *node.weight.shape[-2:])
-    factors = recovery_factors(merge(base), dense, batches, rank, key, progress)
+    factors = recovery_factors(merge(base), dense, batches, rank, key, start, progress)
 
     def wrap(path: Any, node: object) -> object:
         if not isinstance(node, Adaptable):
@@ -58,6 +71,7 @@ def recovery_factors(
     batches: Sequence[Batch],
     rank: int,
     key: PRNGKeyArray,
+    start: RecoveryStart = RecoveryStart.WEIGHTED,
     progress: Callable[[int], None] = lambda num_done: None,
 ) -> dict[str, list[Factors]]:
     """The factors of every layer, by the linear layer's path in its block.
@@ -81,7 +95,8 @@ def recovery_factors(
         small = dict(linears(base.block(layer)))
         for path, linear in linears(block):
             lost = np.asarray(linear.weight) - np.asarray(small[path].weight)
-            factors.setdefault(path, []).append(nearest_low_rank(lost, rank, moments[path], importance[layer][path]))
+            weights = (moments[path], importance[layer][path]) if start is RecoveryStart.WEIGHTED else (None, None)
+            factors.setdefault(path, []).append(nearest_low_rank(lost, rank, *weights))
         progress(2 * config.num_layers + layer + 1)
     return factors
 

@@ -89,5 +89,6 @@ def _with_tables(
 
 
 def _names(path: Any, num_layers: int) -> list[str]:
-    dotted = jax.tree_util.keystr(path, simple=True, separator=".")
+    # Under an adapter the layer is the adapter's base.
+    dotted = jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".base")
     return [f"model.layers.{layer}.{LAYER_NAMES[f'{dotted}.weight']}" for layer in range(num_layers)]

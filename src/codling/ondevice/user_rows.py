@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,9 +60,9 @@ def read_user_rows(
     for kind, whole in parts.items():
         own, kept = _split(whole, kind)
         is_text = whole.loss_mask is None
-        pack = {"row_length_tokens": row_length_tokens, "split_documents": is_text}
-        train[kind] = PackedRows(own, seed=seed, **pack)
-        heldout[kind] = list(first_rows(PackedRows(kept, seed=0, **pack), MAX_HELDOUT_ROWS, HELDOUT_BATCH_ROWS))
+        pack = partial(PackedRows, row_length_tokens=row_length_tokens, split_documents=is_text)
+        train[kind] = pack(own, seed=seed)
+        heldout[kind] = list(first_rows(pack(kept, seed=0), MAX_HELDOUT_ROWS, HELDOUT_BATCH_ROWS))
     num_rows = {kind: rows.rows_per_epoch for kind, rows in train.items()}
     least = sum(num_rows.values()) / PERIOD_ROWS
     mixture = MixtureWeights(share_by_kind={kind: max(number, 2 * least) for kind, number in num_rows.items()})

@@ -22,6 +22,11 @@ def _won_back(metrics: Metrics) -> str:
     return f"won back {metrics['share_won_back']:.0%} of what palettization lost"
 
 
+def _adapted(metrics: Metrics) -> str:
+    before, after = (next(iter(metrics[name].values())) for name in ("nll_before", "nll_after"))
+    return f"held-out loss of its skill {before:.3f} -> {after:.3f}"
+
+
 def _bits(metrics: Metrics) -> str:
     projections, total = metrics["bits_per_weight_projections"], metrics["bits_per_weight_total"]
     return f"{projections:.2f} bits a weight, {total:.2f} with the embedding"
@@ -68,6 +73,7 @@ def _aligned(metrics: Metrics) -> str:
 _BY_FIGURE: Mapping[str, Callable[[Metrics], str]] = {
     "heldout_before": _heldout,
     "share_won_back": _won_back,
+    "nll_before": _adapted,
     "bits_per_weight_projections": _bits,
     "bytes_per_token": _tokenizer,
     "num_validation": _prompts,

@@ -88,6 +88,13 @@ def mini() -> Recipe:
             server_rounds=tuple(_round(one, 3e-4) for one in recipe.alignment.server_rounds),
             device_rounds=tuple(_round(one, 5e-4) for one in recipe.alignment.device_rounds),
         ),
+        device_compress=replace(
+            recipe.device_compress, sequence_length_tokens=ROW_TOKENS, num_batches=64, mixture=SFT_MIXTURE
+        ),
+        device_features={
+            name: replace(feature, loop=_loop(feature.loop, 500, 3e-4), sequence_length_tokens=ROW_TOKENS)
+            for name, feature in recipe.device_features.items()
+        },
         device_recover=replace(
             recipe.device_recover,
             loop=_loop(recipe.device_recover.loop, 500, 3e-4),

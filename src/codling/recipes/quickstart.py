@@ -14,7 +14,9 @@ from codling.data.mixture import MixtureWeights
 from codling.data.sources import CorpusConfig
 from codling.evaluate.retrieval import RetrievalConfig
 from codling.model.config import named_size
-from codling.ondevice.palettize import PalettizeConfig
+from codling.ondevice.adapt import AdaptConfig
+from codling.ondevice.compress_blocks import CompressConfig
+from codling.ondevice.compress_stage import CompressStageConfig
 from codling.ondevice.recover import RecoverConfig
 from codling.posttrain.rejection_sampling import BEST_ANSWERS
 from codling.posttrain.sft import SftConfig
@@ -89,15 +91,24 @@ def quickstart() -> Recipe:
         device_continued=text_stage(260, 3e-3, CONTINUED_MIXTURE, warmup_steps=20, data_seed=3),
         server_long_context=long_context(60, 1e-3),
         device_long_context=long_context(60, 1e-3),
-        server_sft=sft(1650, SFT_RATE),
-        device_sft=sft(1650, SFT_RATE),
+        server_sft=sft(1500, SFT_RATE),
+        device_sft=sft(1500, SFT_RATE),
         alignment=alignment(),
-        device_palettize=PalettizeConfig(),
+        device_compress=CompressStageConfig(
+            compress=CompressConfig(target_bits_per_weight=3.7),
+            mixture=SFT_MIXTURE,
+            sequence_length_tokens=SHORT_ROW_TOKENS,
+        ),
         device_recover=RecoverConfig(
             loop=loop(80, 1e-3, SHORT_BATCH_ROWS, warmup_steps=8),
             sequence_length_tokens=SHORT_ROW_TOKENS,
             mixture=SFT_MIXTURE,
         ),
+        device_features={
+            "tool_calls": feature("tool_calls"),
+            "intents": feature("intents"),
+            "short_answers": feature("story_answers"),
+        },
         story_beginnings=(
             "Once upon a time, there was a little",
             "One day, Tom and his dog went to the park.",
@@ -108,8 +119,8 @@ def quickstart() -> Recipe:
 
 def alignment() -> AlignmentConfig:
     """One round a side, on prompts that fine-tuning has no answers to. The device's begins with more members."""
-    server = alignment_round(num_pair_prompts=400, num_best_prompts=1_200)
-    device = alignment_round(num_pair_prompts=250, num_best_prompts=700, num_answers=2)
+    server = alignment_round(num_pair_prompts=350, num_best_prompts=1_000)
+    device = alignment_round(num_pair_prompts=200, num_best_prompts=500, num_answers=2)
     return AlignmentConfig(
         prompts=DrawPromptsConfig(
             num_train_by_skill={"tool_calls": 2_000, "story_answers": 800},
@@ -127,10 +138,19 @@ def alignment_round(*, num_pair_prompts: int, num_best_prompts: int, num_answers
         loop(600, SFT_RATE, SHORT_BATCH_ROWS, warmup_steps=20, rule=SFT_RULE),
         num_pair_prompts=num_pair_prompts,
         num_best_prompts=num_best_prompts,
-        num_preference_steps=40,
-        num_online_iterations=6,
+        num_preference_steps=30,
+        num_online_iterations=5,
         row_length_tokens=SHORT_ROW_TOKENS,
         num_answers=num_answers,
+    )
+
+
+def feature(skill: str) -> AdaptConfig:
+    """An adapter for one skill."""
+    return AdaptConfig(
+        loop=loop(150, 2e-3, SHORT_BATCH_ROWS, warmup_steps=15),
+        sequence_length_tokens=SHORT_ROW_TOKENS,
+        mixture=MixtureWeights(share_by_kind={skill: 1.0}),
     )
 
 

@@ -3,7 +3,7 @@
 conversations -> tokenizer -> tokens
 server:  core -> continued -> long_context -> sft -> rounds of the committee -> bundle
 device:  parent core -> prune -> distill (teacher: server core) -> continued -> long_context -> sft
-         -> rounds of the committee (teachers: the server's) -> palettize -> recover -> bundle
+         -> rounds of the committee (teachers: the server's) -> compress -> recover -> adapt, a feature each -> bundle
 control: the device's shape from random weights on the tokens of `distill`, then continued like it
 both:    measure -> report
 """
@@ -20,8 +20,9 @@ from codling.data.prepare import TokenizerStageConfig, TokensStageConfig, run_to
 from codling.data.sources import CorpusConfig, fingerprint, load_corpus
 from codling.evaluate.measure import MeasureConfig, run_measure
 from codling.model.config import ModelConfig
+from codling.ondevice.adapt import AdaptConfig, run_adapt
+from codling.ondevice.compress_stage import CompressStageConfig, run_compress
 from codling.ondevice.package import BundleConfig, run_device_bundle, run_server_bundle
-from codling.ondevice.palettize import PalettizeConfig, run_palettize
 from codling.ondevice.recover import RecoverConfig, run_recover
 from codling.posttrain.rejection_sampling import BEST_ANSWERS
 from codling.posttrain.sft import SftConfig, run_sft
@@ -62,8 +63,10 @@ class Recipe:
     device_sft: SftConfig
     alignment: AlignmentConfig
     """The rounds of the committee, on either side."""
-    device_palettize: PalettizeConfig
+    device_compress: CompressStageConfig
     device_recover: RecoverConfig
+    device_features: dict[str, AdaptConfig]
+    """Feature -> how its adapter is trained; each learns one skill, and is measured by it."""
     story_beginnings: tuple[str, ...]
     """Plain text that the finished models go on with in the report."""
 
@@ -79,6 +82,9 @@ class Recipe:
         for mixture in self._mixtures():
             if unknown := sorted(set(mixture.share_by_kind) - known):
                 raise ValueError(f"a mixture names '{unknown[0]}'; the recipe has {', '.join(sorted(known))}")
+        for name, feature in self.device_features.items():
+            if _skill(feature) not in self.conversations.num_train_by_skill:
+                raise ValueError(f"feature '{name}' learns '{_skill(feature)}', which is no skill of the recipe")
         # What the stages of the rounds refuse is refused here, where it is still known to be the recipe's fault.
         alignment_stages(self.alignment, self.conversations)
         known.add(BEST_ANSWERS)
@@ -94,7 +100,7 @@ class Recipe:
             self.server_long_context.text,
             self.device_long_context.text,
         )
-        tuned = (self.server_sft, self.device_sft, self.device_recover)
+        tuned = (self.server_sft, self.device_sft, self.device_compress, self.device_recover)
         return tuple(stage.mixture for stage in (*text, *more, *tuned))
 
     def _round_mixtures(self) -> tuple[MixtureWeights, ...]:
@@ -180,20 +186,24 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
         ),
         *alignment_stages(recipe.alignment, recipe.conversations),
         Stage(
-            "device_palettize",
+            "device_compress",
             "palettized_model",
             1,
-            recipe.device_palettize,
-            {"model": finished["device"]},
-            run_palettize,
+            recipe.device_compress,
+            tokens | {"model": finished["device"]},
+            run_compress,
         ),
         Stage(
             "device_recover",
-            "adapter",
-            2,
+            "palettized_model",
+            3,
             recipe.device_recover,
-            tokens | {"model": "device_palettize", "teacher": finished["device"]},
+            tokens | {"model": "device_compress", "teacher": finished["device"]},
             run_recover,
+        ),
+        *(
+            Stage(f"device_adapt_{name}", "adapter", 1, feature, tokens | {"model": "device_recover"}, run_adapt)
+            for name, feature in recipe.device_features.items()
         ),
         Stage(
             "server",
@@ -206,17 +216,19 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
         Stage(
             "device",
             "bundle",
-            1,
+            2,
             BundleConfig(),
-            {"model": "device_palettize", "recovery": "device_recover", "tokenizer": "tokenizer"},
+            {"model": "device_recover", "tokenizer": "tokenizer"}
+            | {f"adapter_{name}": f"device_adapt_{name}" for name in recipe.device_features},
             run_device_bundle,
         ),
         Stage(
             "measure",
             "measurements",
-            2,
+            3,
             MeasureConfig(
                 conversations=recipe.conversations,
+                skill_by_feature={name: _skill(config) for name, config in recipe.device_features.items()},
                 story_beginnings=recipe.story_beginnings,
                 sequence_length_tokens=recipe.server_sft.sequence_length_tokens,
             ),
@@ -227,6 +239,11 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
         ),
     )
     return (*graph, _report(recipe, graph))
+
+
+def _skill(feature: AdaptConfig) -> str:
+    """The one skill that a feature learns."""
+    return next(iter(feature.mixture.share_by_kind))
 
 
 def _compared(alignment: AlignmentConfig) -> tuple[str, ...]:

@@ -122,5 +122,10 @@ def tiny() -> Recipe:
             server_rounds=(short_round(one), short_round(one)),
             device_rounds=(short_round(one),),
         ),
-        device_recover=replace(text(recipe.device_recover), rank=4),
+        device_compress=replace(recipe.device_compress, num_batches=2),
+        device_recover=replace(text(recipe.device_recover), rank=4, calibration_batches=2),
+        device_features={
+            name: replace(feature, loop=short(feature.loop), heldout_rows=8)
+            for name, feature in recipe.device_features.items()
+        },
     )

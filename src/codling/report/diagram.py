@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
+from codling.report.adapters_box import ADAPTERS_BOX, with_adapters_as_one
 from codling.report.rounds import SIDES
 from codling.report.rounds_box import rounds_name, with_rounds_as_one
-from codling.report.stage_table import StageRow
+from codling.report.stage_table import PALETTIZING, StageRow
 from codling.report.titles import Lane
 
 ROUNDS_ROW = tuple(rounds_name(side) for side in SIDES)
@@ -18,11 +19,14 @@ ROWS: tuple[tuple[str | None, ...], ...] = (
     ("server_long_context", "device_long_context"),
     ("server_sft", "device_sft"),
     ROUNDS_ROW,
-    (None, "device_palettize"),
+    *((None, name) for name in PALETTIZING),
     (None, "device_recover"),
+    (None, ADAPTERS_BOX),
     ("server", "device"),
 )
-"""Server and device, side by side where they do the same. A side without rounds of alignment has no box for them."""
+"""Server and device, side by side where they do the same."""
+OPTIONAL = {*ROUNDS_ROW, *PALETTIZING, ADAPTERS_BOX}
+"""Not every recipe has all of these; all the other stages it must have."""
 FIRST_ROW, LAST_ROW = ("conversations", "tokenizer", "tokens"), "measure"
 NOT_DRAWN = ("task_prompts",)
 """Data of the rounds, whose own stages are not drawn one by one either."""
@@ -75,11 +79,11 @@ class Diagram(NamedTuple):
 
 
 def build_diagram(rows: dict[str, StageRow]) -> Diagram:
-    """Lay out every stage that the recipe has, all rounds of a side as one.
+    """Lay out every stage that the recipe has, all rounds of a side as one, and all feature adapters.
 
     The page itself, the last stage, is not in its own picture.
     """
-    boxes = {box.row.name: box for box in _boxes(with_rounds_as_one(rows))}
+    boxes = {box.row.name: box for box in _boxes(with_adapters_as_one(with_rounds_as_one(rows)))}
     arrows = [
         _arrow(boxes[source], box, role)
         for box in boxes.values()
@@ -91,7 +95,7 @@ def build_diagram(rows: dict[str, StageRow]) -> Diagram:
         LaneName(MARGIN + column * (BOX_WIDTH + GAP), _row_y(1) - 8, side) for column, side in enumerate(sides)
     )
     height = round(boxes[LAST_ROW].y) + BOX_HEIGHT + MARGIN
-    return Diagram(WIDTH, height, lanes, tuple(boxes.values()), tuple(arrows))
+    return Diagram(WIDTH, height, lanes, tuple(boxes.values()), tuple(dict.fromkeys(arrows)))
 
 
 def _boxes(rows: dict[str, StageRow]) -> list[Box]:
@@ -101,11 +105,10 @@ def _boxes(rows: dict[str, StageRow]) -> list[Box]:
         Box(MARGIN + place * (third + GAP / 2), MARGIN, third, rows[name], False)
         for place, name in enumerate(FIRST_ROW)
     ]
-    # Not every recipe has rounds; all the other stages it must have.
-    drawn = [pair for pair in ROWS if pair != ROUNDS_ROW or rows.keys() & set(pair)]
+    drawn = [pair for pair in ROWS if rows.keys() & set(pair) or not OPTIONAL & set(pair)]
     for number, pair in enumerate(drawn, start=1):
         for column, name in enumerate(pair):
-            if name is not None and (name in rows or name not in ROUNDS_ROW):
+            if name is not None and (name in rows or name not in OPTIONAL):
                 indent = CONTROL_INDENT if name in CONTROLS else 0
                 x = MARGIN + column * (BOX_WIDTH + GAP) + indent
                 boxes.append(Box(x, _row_y(number), BOX_WIDTH - indent, rows[name], name in CONTROLS))

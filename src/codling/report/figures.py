@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from codling.artifact.stage import Inputs
-from codling.report.formats import NBSP, count, loss, percent, signed
+from codling.report.formats import NBSP, count, loss, nats, signed
 from codling.report.stage_table import StageRow, num_tokens
 from codling.report.start import PAIRS
 from codling.report.svg import COLORS, Drawing, drawing
@@ -141,14 +141,26 @@ def pruning_figure(metrics: Mapping[str, Any]) -> Markup:
     return draw.svg
 
 
-def compression_figure(figures: Mapping[str, Mapping[str, Any]], share_won_back: float) -> Markup:
+def compression_figure(figures: Mapping[str, Mapping[str, Any]]) -> Markup:
     """Dense, palettized, with the untrained adapter, recovered: mean loss over all kinds of text and skills."""
-    values = {name.replace("_", " "): mean_loss(part) for name, part in figures.items()}
-    description = f"Loss through compression; {percent(share_won_back)} of the loss won back: " + ", ".join(
-        f"{name} {loss(value)}" for name, value in values.items()
-    )
+    values = {name: mean_loss(part) for name, part in figures.items()}
+    description = "Loss through compression: " + ", ".join(f"{name} {loss(value)}" for name, value in values.items())
     with drawing("compression", description) as draw:
         _ladder(draw, values, [COLORS["ink"], *[COLORS["device"]] * (len(values) - 1)])
+    return draw.svg
+
+
+def divergence_figure(values: Mapping[str, float]) -> Markup:
+    """How far the compressed forms are from the dense model, which comes first."""
+    description = "Divergence from the dense model, nats a token: " + ", ".join(
+        f"{name} {nats(value)}" for name, value in values.items()
+    )
+    with drawing("divergence", description) as draw:
+        colors = [COLORS["ink"], *[COLORS["device"]] * (len(values) - 1)]
+        _ladder(draw, values, colors, [nats(value) for value in values.values()])
+        # There is none below zero: room for the dot of the dense model, not for a tick.
+        draw.axes.set_ylim(bottom=-0.05 * max(values.values()))
+        draw.axes.set_ylabel("nats a token")
     return draw.svg
 
 
@@ -158,13 +170,17 @@ def mean_loss(figures: Mapping[str, Any]) -> float:
     return math.fsum(by_kind.values()) / len(by_kind)
 
 
-def _ladder(draw: Drawing, values: Mapping[str, float], colors: Sequence[str]) -> None:
+def _ladder(
+    draw: Drawing, values: Mapping[str, float], colors: Sequence[str], texts: Sequence[str] | None = None
+) -> None:
     """Values as dots on lines from the first one, which is the reference; the axis need not begin at zero."""
     reference = next(iter(values.values()))
-    for place, (value, color) in enumerate(zip(values.values(), colors, strict=True)):
+    if texts is None:
+        changes = [f"\n{signed(value - reference)}" for value in values.values()]
+        texts = [loss(value) + change for value, change in zip(values.values(), ["", *changes[1:]], strict=True)]
+    for place, (value, color, text) in enumerate(zip(values.values(), colors, texts, strict=True)):
         draw.axes.plot([place, place], [reference, value], color=color, linewidth=3)
         draw.axes.plot([place], [value], "o", color=color, markersize=7)
-        text = loss(value) if place == 0 else f"{loss(value)}\n{signed(value - reference)}"
         above = value >= reference
         draw.axes.annotate(
             text, (place, value), (0, 8 if above else -8), textcoords="offset points", ha="center",

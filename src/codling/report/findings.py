@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from codling.artifact.stage import Inputs
-from codling.report.formats import Verdict, bits, count, loss, percent, points, signed, size, verdict
-from codling.report.paired_scores import Comparison
+from codling.report.compression import damage
+from codling.report.feature_adapters import FeatureAdapter
+from codling.report.formats import Verdict, bits, count, loss, nats, percent, points, signed, size, verdict
+from codling.report.paired_scores import Comparison, PairedScore
 from codling.report.retrieval import MAPPED, found
 from codling.report.rounds import SIDES
 from codling.report.skill_scores import MODELS, Score, SkillReport
@@ -28,7 +30,12 @@ class Finding(NamedTuple):
     """The section of the page that shows it."""
 
 
-def findings(inputs: Inputs, skills: Sequence[SkillReport], compared: Sequence[Comparison] = ()) -> list[Finding]:
+def findings(
+    inputs: Inputs,
+    skills: Sequence[SkillReport],
+    compared: Sequence[Comparison] = (),
+    adapters: Sequence[FeatureAdapter] = (),
+) -> list[Finding]:
     """All findings, in the order of the recipe."""
     metrics = {name: artifact.manifest.metrics for name, artifact in inputs.items()}
     return [
@@ -39,6 +46,7 @@ def findings(inputs: Inputs, skills: Sequence[SkillReport], compared: Sequence[C
         *_retrieval(inputs),
         *_alignment(compared),
         _recovery(metrics["device_recover"]),
+        *_adapters(adapters),
         *_skills(skills),
         _pair(metrics),
     ]
@@ -144,13 +152,18 @@ def _alignment(compared: Sequence[Comparison]) -> Iterator[Finding]:
         score, *shipped = (comparison.overall for comparison in of_side)
         claims = {"better": "beats", "same": "is level with", "worse": "loses to"}
         claim = f"The aligned {side} {claims[score.verdict]} its fine-tuned self"
-        evidence = (
-            f"Exact on {score.num_examples} held-out requests: {percent(score.before)} → {percent(score.after)} "
-            f"({points(score.difference)} points, 95% interval {points(score.interval.low)} to "
-            f"{points(score.interval.high)})"
+        evidence = _exact(score) + "".join(
+            f"; as shipped {percent(other.after)} ({points(other.difference)})" for other in shipped
         )
-        evidence += "".join(f"; as shipped {percent(other.after)} ({points(other.difference)})" for other in shipped)
         yield Finding(score.verdict, claim, f"{evidence}.", "aligned")
+
+
+def _exact(score: PairedScore) -> str:
+    return (
+        f"Exact on {score.num_examples} held-out requests: {percent(score.before)} → {percent(score.after)} "
+        f"({points(score.difference)} points, 95% interval {points(score.interval.low)} to "
+        f"{points(score.interval.high)})"
+    )
 
 
 def context_before_lengthening(inputs: Inputs, side: str) -> int:
@@ -166,14 +179,30 @@ def mean_beyond(nll_by_position: Mapping[str, float], start: int) -> float | Non
 
 
 def _recovery(metrics: Mapping[str, Any]) -> Finding:
-    lost, share = metrics["nll_lost"], metrics["share_won_back"]
-    if verdict(lost) == "same":
-        evidence = f"Palettization changed the loss by {signed(lost)}: too little to win anything back from."
+    lost = damage(metrics)
+    cost = f"costs {signed(lost.nats_per_token)} nats a token"
+    if lost.is_divergence:
+        cost = f"moves the device model {nats(lost.nats_per_token)} nats a token from the dense one"
+    evidence = f"Palettization {cost}, of which the adapter wins back {percent(lost.share_won_back)}."
+    if verdict(lost.nats_per_token) == "same":
+        if not lost.is_divergence:
+            change = signed(lost.nats_per_token)
+            evidence = f"Palettization changed the loss by {change}: too little to win anything back from."
         return Finding("same", "Palettization costs next to nothing", evidence, "compression")
-    outcome: Verdict = "better" if share > 0 else "worse"
-    claim = f"The adapter wins back {percent(share)}" if share > 0 else "The adapter wins nothing back"
-    evidence = f"Palettization costs {signed(lost)} nats a token, of which the adapter wins back {percent(share)}."
-    return Finding(outcome, claim, evidence, "compression")
+    is_gain = lost.share_won_back > 0
+    claim = f"The adapter wins back {percent(lost.share_won_back)}" if is_gain else "The adapter wins nothing back"
+    return Finding("better" if is_gain else "worse", claim, evidence, "compression")
+
+
+def _adapters(adapters: Sequence[FeatureAdapter]) -> Iterator[Finding]:
+    """Each on its own task, judged by the interval of the pairs."""
+    claims = {"better": "beats", "same": "is level with", "worse": "loses to"}
+    for adapter in adapters:
+        score = adapter.paired
+        if score is None:
+            continue
+        claim = f"{adapter.title}: its adapter {claims[score.verdict]} the recovery adapter"
+        yield Finding(score.verdict, claim, f"{_exact(score)}.", "adapters")
 
 
 def _skills(skills: Sequence[SkillReport]) -> Iterator[Finding]:

@@ -18,6 +18,16 @@ def loss(nats_per_token: Number) -> str:
     return f"{nats_per_token:.3f}"
 
 
+def perplexity(value: Number) -> str:
+    """A perplexity a token: three digits or more."""
+    return f"{value:.2f}" if value < 100 else f"{value:.1f}"
+
+
+def nats(value: Number) -> str:
+    """A divergence or a cost, which may be very small: three digits that count."""
+    return f"{value:#.3g}".replace("-", MINUS) if value else "0"
+
+
 def signed(nats: Number) -> str:
     """A difference of losses, with its sign."""
     text = f"{nats:+.3f}".replace("-", MINUS)
@@ -74,6 +84,11 @@ def duration(seconds: Number) -> str:
     if whole < 3600:
         return f"{whole // 60}{NBSP}min{NBSP}{whole % 60:02d}{NBSP}s"
     return f"{whole // 3600}{NBSP}h{NBSP}{whole % 3600 // 60:02d}{NBSP}min"
+
+
+def milliseconds(value: Number) -> str:
+    """A short time."""
+    return f"{value:.1f}{NBSP}ms" if value < 9.95 else f"{value:.0f}{NBSP}ms"
 
 
 def bits(number: Number) -> str:

@@ -18,7 +18,9 @@ from codling.evaluate.measure import MEASUREMENTS_FILE
 from codling.posttrain.levels import Level
 from codling.report import figures, formats
 from codling.report.alignment import alignment
+from codling.report.compression import compression
 from codling.report.diagram import BOX_HEIGHT, build_diagram
+from codling.report.feature_adapters import feature_adapters
 from codling.report.findings import context_before_lengthening, findings
 from codling.report.paired_scores import comparisons
 from codling.report.provenance import provenance
@@ -55,7 +57,7 @@ def build_page(config: ReportConfig, inputs: Inputs) -> str:
     measured = json.loads((inputs["measure"].path / MEASUREMENTS_FILE).read_text(encoding="utf-8"))
     rows = stage_rows(inputs)
     skills = skill_reports(measured, inputs)
-    recovery = inputs["device_recover"].manifest.metrics
+    adapters = feature_adapters(measured)
     sides = alignment(inputs)
     aligned_sides = [part.side for part in sides if part.num_rounds]
     compared = comparisons(measured, aligned_sides)
@@ -67,7 +69,7 @@ def build_page(config: ReportConfig, inputs: Inputs) -> str:
         tiles=tiles(inputs, skills),
         diagram=build_diagram(rows),
         box_height=BOX_HEIGHT,
-        findings=findings(inputs, skills, compared),
+        findings=findings(inputs, skills, compared, adapters),
         rows=rows,
         total_wall_time_s=total_wall_time_s(inputs),
         total_tokens=total_tokens(inputs),
@@ -86,8 +88,8 @@ def build_page(config: ReportConfig, inputs: Inputs) -> str:
         aligned_sides=aligned_sides,
         compared=compared,
         levels=[level.value for level in Level],
-        recovery=recovery,
-        compression_figure=figures.compression_figure(recovery["heldout"], recovery["share_won_back"]),
+        compression=compression(inputs),
+        adapters=adapters,
         sizes=size_rows(inputs),
         skills=skills,
         models=MODELS,
@@ -107,6 +109,8 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "loss": formats.loss,
+        "perplexity": formats.perplexity,
+        "nats": formats.nats,
         "signed": formats.signed,
         "verdict": formats.verdict,
         "percent": formats.percent,
@@ -116,8 +120,8 @@ def _environment() -> Environment:
         "size": formats.size,
         "duration": formats.duration,
         "bits": formats.bits,
+        "milliseconds": formats.milliseconds,
         "visible": formats.visible,
-        "mean_loss": figures.mean_loss,
         "skill_title": skill_title,
     }
     return environment

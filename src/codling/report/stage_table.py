@@ -5,7 +5,10 @@ from typing import Any, NamedTuple
 
 from codling.artifact.stage import Artifact, Inputs
 from codling.report.formats import Verdict, verdict
-from codling.report.titles import Lane, full_title, lane, title
+from codling.report.titles import Lane, full_title, is_feature_adapter, lane, title
+
+PALETTIZING = ("device_compress", "device_palettize")
+"""What the stage that palettizes is called: at widths chosen for each matrix, and at the same for all."""
 
 
 class Change(NamedTuple):
@@ -45,10 +48,11 @@ class StageRow(NamedTuple):
 
     @property
     def aim(self) -> Change | None:
-        """The change that the stage is for: of the skills in fine-tuning and rejection sampling, of text elsewhere."""
+        """The change that the stage is for: of the skills where it is trained on answers, of text elsewhere."""
         if not self.changes:
             return None
-        return self.changes[-1] if self.name.endswith(("_sft", "_rs")) else self.changes[0]
+        is_for_skills = self.name.endswith(("_sft", "_rs")) or is_feature_adapter(self.name)
+        return self.changes[-1] if is_for_skills else self.changes[0]
 
 
 def stage_rows(inputs: Inputs) -> dict[str, StageRow]:
@@ -83,7 +87,7 @@ def _changes(name: str, metrics: Mapping[str, Any], inputs: Inputs) -> tuple[Cha
     if "heldout_before" in metrics:
         return _between(metrics["heldout_before"], metrics["heldout_after"])
     # Palettization's loss is measured by the stage that recovers it.
-    if name == "device_palettize" and "device_recover" in inputs:
+    if name in PALETTIZING and "device_recover" in inputs:
         figures = inputs["device_recover"].manifest.metrics["heldout"]
         return _between(figures["dense"], figures["palettized"])
     if name == "device_recover":

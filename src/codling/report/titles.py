@@ -18,11 +18,15 @@ TITLES = {
     "sft": "Supervised fine-tuning",
     "task_prompts": "Prompts of the rounds",
     "aligned": "Aligned model",
+    "compress": "Palettization",
     "palettize": "Palettization",
     "recover": "Recovery adapter",
     "server": "Server bundle",
     "device": "Device bundle",
 }
+
+FEATURE_ADAPTER = "device_adapt_"
+"""What the names of the stages begin with that train an adapter for a single feature."""
 
 ROUND_PARTS = {
     "rewards": "reward model",
@@ -59,10 +63,17 @@ def lane(stage: str) -> Lane:
     return "server" if first == "server" else "device" if first == "device" else "both"
 
 
+def is_feature_adapter(stage: str) -> bool:
+    """Whether a stage trains an adapter for a single feature."""
+    return stage.startswith(FEATURE_ADAPTER)
+
+
 def title(stage: str) -> str:
     """A stage's name in words, without its model."""
     if (part := round_stage(stage)) is not None:
         return f"Round {part.round}: {ROUND_PARTS.get(part.part, part.part.replace('_', ' '))}"
+    if is_feature_adapter(stage):
+        return f"Adapter: {stage.removeprefix(FEATURE_ADAPTER).replace('_', ' ')}"
     short = stage.removeprefix("server_").removeprefix("device_")
     return TITLES.get(short, short.replace("_", " ").capitalize())
 

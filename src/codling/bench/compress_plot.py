@@ -1,0 +1,41 @@
+"""The picture of `codling bench compress`: divergence against bits a weight, ours as lines, others as points."""
+
+import io
+from collections.abc import Sequence
+
+from codling.bench.compress import CompressFigure
+
+OURS, RECOVERED, STUDY = "codling ", " + recovery", ","
+SIZE_INCHES = (8.0, 5.0)
+
+
+def draw_compress_figures(figures: Sequence[CompressFigure]) -> bytes:
+    """An SVG. The uncompressed model has no place on it, and what only studies parts of ours is left out."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    shown = [figure for figure in figures if figure.divergence.mean_nats > 0 and STUDY not in figure.name]
+    with pyplot.rc_context({"svg.hashsalt": "codling", "svg.fonttype": "none", "font.size": 9}):
+        plot, axes = pyplot.subplots(figsize=SIZE_INCHES)
+        for label, is_recovered in (("codling, compressed", False), ("codling, recovered (adapter not counted)", True)):
+            ours = sorted(
+                (figure.bits_per_weight_projections, figure.divergence.mean_nats)
+                for figure in shown
+                if figure.name.startswith(OURS) and figure.name.endswith(RECOVERED) is is_recovered
+            )
+            axes.plot(*zip(*ours, strict=True), marker="o", linewidth=2, label=label)
+        for figure in shown:
+            if not figure.name.startswith(OURS):
+                place = (figure.bits_per_weight_projections, figure.divergence.mean_nats)
+                axes.plot(*place, marker="x", color="0.35", linestyle="none")
+                axes.annotate(figure.name, place, xytext=(4, 3), textcoords="offset points", color="0.25", fontsize=7)
+        axes.set(xlabel="stored bits a weight of the projections", ylabel="divergence, nats a token", yscale="log")
+        axes.grid(alpha=0.3, which="both")
+        axes.legend()
+        plot.tight_layout()
+        file = io.BytesIO()
+        plot.savefig(file, format="svg", metadata={"Date": None})
+        pyplot.close(plot)
+    return file.getvalue()

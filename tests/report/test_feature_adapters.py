@@ -1,0 +1,39 @@
+import pytest
+
+from codling.report.feature_adapters import feature_adapters
+from codling.report.paired_scores import paired_interval
+from tests.report.conftest import NASTY, adapter_figures
+
+
+def test_an_adapter_is_compared_with_the_recovery_adapter_prompt_by_prompt() -> None:
+    (adapter,) = feature_adapters({"adapters": {"tool_calls": adapter_figures(0.61, 0.685, 20, 5)}})
+    assert adapter.title == "Calendar and reminder calls"
+    assert (adapter.bare, adapter.recovered, adapter.adapted) == (0.6, 0.61, 0.685)
+    assert adapter.paired is not None
+    assert adapter.paired.difference == pytest.approx(0.075)
+    assert adapter.paired.interval == paired_interval(20, 5, 200)
+    assert adapter.paired.verdict == "better"
+
+
+def test_the_example_is_the_first_that_differs_or_the_first() -> None:
+    figures = adapter_figures(0.5, 0.5, 3, 3)
+    (adapter,) = feature_adapters({"adapters": {"intents": figures}})
+    assert adapter.example is not None
+    assert adapter.example.prompt == "Prompt other"
+    assert list(adapter.example.answers.values()) == ["No.", NASTY]
+    (adapter,) = feature_adapters({"adapters": {"intents": {**figures, "examples": figures["examples"][:1]}}})
+    assert adapter.example is not None
+    assert adapter.example.prompt == "Prompt same"
+    (adapter,) = feature_adapters({"adapters": {"intents": {**figures, "examples": []}}})
+    assert adapter.example is None
+
+
+def test_other_units_have_no_interval_of_shares() -> None:
+    figures = {**adapter_figures(0.5, 0.6, 20, 5), "unit": "partial"}
+    del figures["swap_ms"]
+    (adapter,) = feature_adapters({"adapters": {"summaries": figures}})
+    assert (adapter.title, adapter.paired, adapter.swap_ms) == ("Summaries", None, None)
+
+
+def test_a_build_that_measured_none_has_none() -> None:
+    assert feature_adapters({"device": {}}) == []
