@@ -12,6 +12,7 @@ from codling.artifact.model_files import (
     OWN_SPECIAL_IDS,
     load_config,
     load_model,
+    save_compressed_files,
     save_compressed_model,
     save_model,
     special_ids_of,
@@ -64,6 +65,22 @@ def test_a_compressed_model_comes_back_as_what_its_tables_stand_for(tmp_path: Pa
             assert 0 < error < PALETTIZED_ERROR
         else:
             np.testing.assert_array_equal(loaded[name], tensor)
+
+
+def test_files_are_compressed_one_tensor_after_the_other(tmp_path: Path, pair: Any) -> None:
+    for name in ("dense", "whole", "small", "changed"):
+        (tmp_path / name).mkdir()
+    save_model(tmp_path / "dense", pair.model, tokenizer_sha256="abc")
+    compressed, name = compress(pair.model), "model.layers.1.input_layernorm.weight"
+    save_compressed_model(tmp_path / "whole", pair.model, compressed, tokenizer_sha256="abc")
+    save_compressed_files(tmp_path / "small", tmp_path / "dense", compressed)
+    ones = np.ones(pair.model.config.model_dim, np.float32)
+    save_compressed_files(tmp_path / "changed", tmp_path / "dense", compressed, {name: ones})
+    for file in ("config.json", "model.safetensors"):
+        assert (tmp_path / "small" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    small, changed = (model_tensors(load_model(tmp_path / side)) for side in ("small", "changed"))
+    assert {key for key, tensor in small.items() if not np.array_equal(tensor, changed[key])} == {name}
+    np.testing.assert_array_equal(changed[name], ones)
 
 
 def test_other_runtimes_are_told_that_a_model_is_compressed(tmp_path: Path, pair: Any) -> None:

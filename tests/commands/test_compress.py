@@ -31,12 +31,34 @@ def test_a_bundle_is_compressed_to_the_bits_asked_for(
     )
 
 
+def test_sensitivities_may_be_measured(capsys: pytest.CaptureFixture[str], folder: Path, text: Path) -> None:
+    arguments = ("compress", "server", "--calibration", "long.txt", "--bits", "5", "--max-tokens", "2048", "--json")
+    found = [
+        json.loads(succeeded(capsys, *arguments, "--out", how, "--sensitivity", how))["matrices"]
+        for how in ("estimated", "measured")
+    ]
+    assert found[0].keys() == found[1].keys()
+    assert found[0] != found[1]
+
+
+def test_a_model_may_be_rotated_before(capsys: pytest.CaptureFixture[str], folder: Path, text: Path) -> None:
+    arguments = ("compress", "server", "--calibration", "long.txt", "--bits", "5", "--max-tokens", "2048")
+    succeeded(capsys, *arguments, "--rotate", "values", "--out", "small")
+    manifest = json.loads(Path("small", "manifest.json").read_text())
+    assert manifest["config"]["compress"]["rotate_values"]
+    assert not manifest["config"]["compress"]["rotate_residual"]
+    assert "perplexity" in succeeded(capsys, "evaluate", "perplexity", "small", "--text", "text.txt")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("server", "--calibration", "text.txt"), "the calibration text has"),
         (("server", "--calibration", "nowhere.txt"), "nowhere.txt: no such file"),
         (("server", "--calibration", "long.txt", "--bits", "1"), "1 bits a weight cannot be met"),
+        (("server", "--calibration", "long.txt", "--sensitivity", "guessed"), "Invalid value for '--sensitivity'"),
+        (("server", "--calibration", "long.txt", "--rotate", "left"), "Invalid value for '--rotate'"),
+        (("server", "--calibration", "long.txt", "--rotate", "residual"), "the residual stream cannot be rotated"),
         (("server", "--calibration", "long.txt", "--bits", "0"), "Invalid value for '--bits'"),
         (("device", "--calibration", "long.txt"), "device: is compressed already"),
         (("nowhere", "--calibration", "long.txt"), "nowhere: no such directory"),

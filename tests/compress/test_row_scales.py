@@ -26,7 +26,7 @@ def error(weight: np.ndarray, entries: np.ndarray, scales: np.ndarray, moments: 
 def test_rows_of_a_table_come_to_have_one_size(num_rows: int) -> None:
     sizes = np.random.default_rng(1).uniform(0.1, 5.0, num_rows)
     weight, power = draw(num_rows, 30) * sizes[:, None].astype(np.float32), np.arange(1.0, 31.0)
-    scaled = weight / first_row_scales(weight, power, 16)[:, None]
+    scaled = weight / first_row_scales(weight.T, power, 16)[:, None]
     norms = np.sqrt((scaled.astype(np.float64) ** 2) @ power)
     before = np.sqrt((weight.astype(np.float64) ** 2) @ power)
     for first in range(0, num_rows, 16):
@@ -36,23 +36,25 @@ def test_rows_of_a_table_come_to_have_one_size(num_rows: int) -> None:
 def test_rows_of_zeros_have_no_say_and_no_size() -> None:
     weight = draw(16, 8)
     weight[3] = 0.0
-    scales = first_row_scales(weight, np.ones(8), 16)
+    scales = first_row_scales(weight.T, np.ones(8), 16)
     assert scales[3] == 1
-    np.testing.assert_array_equal(np.delete(scales, 3), first_row_scales(np.delete(weight, 3, axis=0), np.ones(8), 16))
-    np.testing.assert_array_equal(first_row_scales(np.zeros((5, 4), np.float32), np.ones(4), 16), np.ones(5))
+    np.testing.assert_array_equal(
+        np.delete(scales, 3), first_row_scales(np.delete(weight, 3, axis=0).T, np.ones(8), 16)
+    )
+    np.testing.assert_array_equal(first_row_scales(np.zeros((4, 5), np.float32), np.ones(4), 16), np.ones(5))
 
 
 def test_no_scale_is_too_small_for_sixteen_bits() -> None:
     weight = draw(16, 8)
     weight[0] *= np.float32(1e-12)
-    assert first_row_scales(weight, np.ones(8), 16)[0] == SMALLEST > 0
-    assert first_row_scales(weight, np.ones(8), 16).dtype == np.float16
+    assert first_row_scales(weight.T, np.ones(8), 16)[0] == SMALLEST > 0
+    assert first_row_scales(weight.T, np.ones(8), 16).dtype == np.float16
 
 
 def test_no_scale_near_by_is_better_than_the_refitted_one() -> None:
     weight, moments = draw(12, 20), moments_of(20)
     entries = np.sign(weight)
-    found = refitted_row_scales(weight, entries, np.ones(12, np.float16), moments)
+    found = refitted_row_scales(weight.T, entries.T, np.ones(12, np.float16), moments)
     least = error(weight, entries, found, moments)
     for beside in (-np.inf, np.inf):
         assert (error(weight, entries, np.nextafter(found, np.float16(beside)), moments) >= least).all()
@@ -61,7 +63,7 @@ def test_no_scale_near_by_is_better_than_the_refitted_one() -> None:
 @pytest.mark.parametrize("entries", [np.zeros((3, 4)), -np.ones((3, 4)), np.full((3, 4), 1e-9)])
 def test_a_scale_stays_where_no_positive_one_fits(entries: np.ndarray) -> None:
     weight, scales = np.ones((3, 4), np.float32), np.asarray([0.5, 1.0, 2.0], np.float16)
-    found = refitted_row_scales(weight, entries.astype(np.float32), scales, np.eye(4, dtype=np.float32))
+    found = refitted_row_scales(weight.T, entries.astype(np.float32).T, scales, np.eye(4, dtype=np.float32))
     assert (found > 0).all()
     assert (found <= LARGEST).all()
     if entries.max() <= 0:

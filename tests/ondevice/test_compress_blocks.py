@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 
 from codling.artifact.hf import model_tensors
+from codling.compress.error_feedback import feedback_of
 from codling.compress.palettize import palettize
+from codling.compress.palettize_calibrated import palettize_calibrated
 from codling.data.loader import Batch
 from codling.errors import UserError
 from codling.model.block import Block
 from codling.model.transformer import Transformer
-from codling.ondevice.compress_blocks import NUM_PASSES, CompressConfig, Compressed, compress_blocks, tensor_name
+from codling.ondevice.compress_blocks import CompressConfig, Compressed, compress_blocks, tensor_name
+from codling.ondevice.compress_choices import SensitivityMethod
+from codling.ondevice.input_moments import advance, block_moments, embed
 
 
 def batches(num_rows: int = 32) -> list[Batch]:
@@ -68,15 +72,27 @@ def test_more_bits_cost_less_and_are_priced_in_nats(compressed: Compressed) -> N
         assert tried[2].stored_bits < tried[4].stored_bits
 
 
-def test_the_price_of_a_matrix_is_what_the_model_pays(tiny_model: Transformer, compressed: Compressed) -> None:
+def moments_of(model: Transformer, layer: int, path: str) -> np.ndarray:
+    shape = model.config.head_dim, model.config.rope_theta
+    rows = [embed(model.embedding, batch) for batch in batches()]
+    for earlier in range(layer):
+        rows = [advance(model.block(earlier), hidden, *shape) for hidden in rows]
+    return block_moments(model.block(layer), rows, *shape)[path]
+
+
+@pytest.mark.parametrize("path", ["attention.value", "feed_forward.down"])
+@pytest.mark.parametrize("width", [2, 4])
+def test_the_price_of_a_matrix_is_what_the_model_pays(
+    tiny_model: Transformer, compressed: Compressed, path: str, width: int
+) -> None:
     # To second order, and with the outputs' errors taken for independent: within a factor of three here.
     (batch,) = batches()
-    dense = model_tensors(tiny_model)
-    for path in ("attention.value", "feed_forward.down"):
-        name = tensor_name(1, path)
-        alone = dense | {name: palettize(dense[name], 2).dequantize()}
-        predicted = compressed.sensitivities[name][2].nats_per_token
-        assert predicted / 3 < divergence(tiny_model, alone, batch) < 3 * predicted
+    dense, name = model_tensors(tiny_model), tensor_name(1, path)
+    feedback = feedback_of(moments_of(tiny_model, 1, path))
+    small = palettize_calibrated(dense[name], feedback, width, num_sweeps=1, num_passes=0)
+    predicted = compressed.sensitivities[name][width].nats_per_token
+    found = divergence(tiny_model, dense | {name: small.dequantize()}, batch)
+    assert predicted / 3 < found < 3 * predicted
 
 
 def test_the_model_stays_nearer_to_itself_than_with_nearest_entries(tiny_model: Transformer) -> None:
@@ -92,11 +108,49 @@ def test_the_model_stays_nearer_to_itself_than_with_nearest_entries(tiny_model: 
     assert divergence(tiny_model, ours, batch) < 0.8 * divergence(tiny_model, plain, batch)
 
 
-def test_all_passes_are_heard_of(tiny_model: Transformer) -> None:
+@pytest.mark.parametrize("sensitivity", SensitivityMethod)
+def test_all_passes_are_heard_of(tiny_model: Transformer, sensitivity: SensitivityMethod) -> None:
     heard: list[int] = []
-    config = CompressConfig(target_bits_per_weight=9.0)
+    config = CompressConfig(target_bits_per_weight=9.0, sensitivity=sensitivity)
     compress_blocks(tiny_model, batches(), config, jax.random.key(0), heard.append)
-    assert heard == list(range(1, NUM_PASSES * 2 + 1))
+    assert heard == list(range(1, config.num_passes * 2 + 1))
+
+
+@pytest.fixture(scope="module")
+def measured(tiny_model: Transformer) -> tuple[Transformer, Compressed]:
+    """Of a model to whose output one matrix adds next to nothing."""
+    down = tiny_model.blocks.feed_forward.down.weight.at[1].multiply(1e-4)
+    model = eqx.tree_at(lambda model: model.blocks.feed_forward.down.weight, tiny_model, down)
+    config = CompressConfig(target_bits_per_weight=4.5, sensitivity=SensitivityMethod.MEASURED)
+    return model, compress_blocks(model, batches(), config, jax.random.key(0))
+
+
+def test_a_matrix_that_adds_nothing_costs_nothing(measured: tuple[Transformer, Compressed]) -> None:
+    costs = {name: found[2].nats_per_token for name, found in measured[1].sensitivities.items()}
+    unheard = [costs.pop(tensor_name(1, f"feed_forward.{name}")) for name in ("gate", "up", "down")]
+    assert max(unheard) < 1e-4 * min(costs.values())
+    assert min(unheard) >= 0
+    assert measured[1].matrices[tensor_name(1, "feed_forward.up")].bits == 2
+
+
+@pytest.mark.parametrize(("layer", "path", "width"), [(0, "attention.value", 2), (1, "attention.output", 4)])
+def test_a_measured_price_is_what_the_whole_model_pays(
+    measured: tuple[Transformer, Compressed], layer: int, path: str, width: int
+) -> None:
+    model, compressed = measured
+    (batch,) = batches()
+    name, dense = tensor_name(layer, path), model_tensors(model)
+    # As all of the model's, but for the importance of outputs, which only shifts errors between rows.
+    small = palettize_calibrated(dense[name], feedback_of(moments_of(model, layer, path)), width, num_sweeps=4)
+    expected = divergence(model, dense | {name: small.dequantize()}, batch)
+    assert compressed.sensitivities[name][width].nats_per_token == pytest.approx(expected, rel=0.25)
+
+
+def test_weights_that_are_no_numbers_are_named_with_their_count(tiny_model: Transformer) -> None:
+    weight = tiny_model.blocks.feed_forward.up.weight.at[1, 3, :2].set(jnp.nan)
+    broken = eqx.tree_at(lambda model: model.blocks.feed_forward.up.weight, tiny_model, weight)
+    with pytest.raises(UserError, match=r"model\.layers\.1\.mlp\.up_proj\.weight: 2 of 384 values are NaN"):
+        compress_blocks(broken, batches(), CompressConfig(), jax.random.key(0))
 
 
 def test_a_short_text_and_an_average_that_cannot_be_met_are_refused(tiny_model: Transformer) -> None:

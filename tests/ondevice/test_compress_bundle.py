@@ -1,5 +1,6 @@
 """A bundle compressed for a text: the same bytes each time, near to the bundle that it was made from."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 
 from codling.artifact.bundle import load_bundle
-from codling.artifact.hf import EMBEDDING_NAME, model_tensors
+from codling.artifact.hf import EMBEDDING_NAME, FINAL_NORM_NAME, WEIGHTS_FILE, model_tensors
 from codling.artifact.manifest import file_sha256
+from codling.artifact.tensor_files import read_tensors, write_tensors
 from codling.artifact.workspace import SilentReporter
 from codling.evaluate.perplexity import read_text
 from codling.ondevice.compress_blocks import CompressConfig
@@ -36,6 +38,26 @@ def test_the_same_bytes_each_time_and_a_model_that_reads_back(pair: Any, tmp_pat
             np.testing.assert_allclose(small[name], tensor, atol=np.abs(tensor).max() / 250)
         else:
             assert len(np.unique(small[name][:16])) <= 1 << metrics["matrices"][name]["width_bits"]
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_rotated_bundle_is_a_bundle_like_any_other(pair: Any, tmp_path: Path, residual: bool) -> None:
+    server = shutil.copytree(pair.server, tmp_path / "server")
+    tensors, _ = read_tensors(server / WEIGHTS_FILE)
+    write_tensors(server / WEIGHTS_FILE, tensors | {FINAL_NORM_NAME: np.full(16, 0.5, np.float32)}, {})
+    config = CompressConfig(target_bits_per_weight=9.0, rotate_values=True, rotate_residual=residual)
+    calibration = CalibrationConfig(max_tokens=2048)
+    compress_bundle(server, read_text(TEXT), tmp_path / "small", config, calibration, 0, SilentReporter())
+    dense, small = load_bundle(server).model, load_bundle(tmp_path / "small").model
+    assert (np.asarray(small.blocks.attention_norm.scale) == 1).all() == residual
+    assert (np.asarray(small.blocks.feed_forward_norm.scale) == 1).all() == residual
+    assert np.allclose(small.embedding, dense.embedding, atol=0.05) != residual
+    tokens, positions = np.arange(40)[None] * 13, np.arange(40)[None]
+    said = [
+        np.asarray(model.logits(model(tokens, positions, np.ones_like(tokens), rope_theta=model.config.rope_theta)))
+        for model in (dense, small)
+    ]
+    assert np.corrcoef(said[0].ravel(), said[1].ravel())[0, 1] > 0.95
 
 
 def test_rows_are_drawn_from_all_over_the_text_and_no_more_than_asked_for(pair: Any) -> None:

@@ -70,12 +70,19 @@ def save_compressed_model(
     write_tensors(directory / WEIGHTS_FILE, tensors, to_metadata(compressed))
 
 
-def save_compressed_files(directory: Path, source: Path, compressed: Mapping[str, Compressed]) -> None:
-    """Write the model in `source` with the named tensors compressed; the others are copied, one at a time."""
+def save_compressed_files(
+    directory: Path, source: Path, compressed: Mapping[str, Compressed], changed: Mapping[str, np.ndarray] | None = None
+) -> None:
+    """Write the model in `source` with the named tensors compressed, and the changed ones as they are given.
+
+    The others are copied, one at a time.
+    """
     stored = StoredTensors([source / WEIGHTS_FILE])
-    parts = {part: array for name, matrix in compressed.items() for part, array in to_tensors(name, matrix).items()}
+    written = dict(changed or {})
+    for name, matrix in compressed.items():
+        written |= to_tensors(name, matrix)
     dense = {name: spec for name, spec in stored.specs.items() if name not in compressed}
-    specs = dense | {name: spec_of(array) for name, array in parts.items()}
+    specs = dense | {name: spec_of(array) for name, array in written.items()}
     write_config(
         directory,
         load_config(source),
@@ -86,7 +93,7 @@ def save_compressed_files(directory: Path, source: Path, compressed: Mapping[str
     stream_tensors(
         directory / WEIGHTS_FILE,
         specs,
-        lambda name: parts[name] if name in parts else stored[name],
+        lambda name: written[name] if name in written else stored[name],
         to_metadata(compressed),
     )
 

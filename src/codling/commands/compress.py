@@ -7,6 +7,7 @@ from typer import Option
 
 from codling.commands.options import AsJson, BundlePath
 from codling.disk import quiet_libraries, writing_to
+from codling.ondevice.compress_choices import Rotation, SensitivityMethod
 
 DEFAULT_BITS = 3.7
 
@@ -22,6 +23,14 @@ def compress(
         float, Option(min=1.0, metavar="N", help="Average over the projections, tables and scales included.")
     ] = DEFAULT_BITS,
     max_tokens: Annotated[int, Option("--max-tokens", min=1, help="Of the text, that are read.")] = 32_768,
+    sensitivity: Annotated[
+        SensitivityMethod,
+        Option(help="What the widths are chosen by; measured: for models of which a run takes seconds."),
+    ] = SensitivityMethod.ESTIMATED,
+    rotate: Annotated[
+        list[Rotation] | None,
+        Option(help="Rotate it before, by Hadamard matrices; repeatable. residual: of models that allow it."),
+    ] = None,
     seed: Annotated[int, Option(min=0, help="Of the draws that say which outputs matter.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -38,7 +47,12 @@ def compress(
     from codling.show import show_json
 
     documents = read_text(calibration)
-    config = CompressConfig(target_bits_per_weight=bits)
+    config = CompressConfig(
+        target_bits_per_weight=bits,
+        sensitivity=sensitivity,
+        rotate_values=Rotation.VALUES in (rotate or []),
+        rotate_residual=Rotation.RESIDUAL in (rotate or []),
+    )
     console = Console(highlight=False, quiet=as_json)
     with quiet_libraries(), writing_to(out), build_reporter(console) as reporter:
         reporter.stage_started("compress", 1, 1)

@@ -4,17 +4,33 @@ Where in the recipe: palettization (arXiv 2407.21075 section 5.1), with a calibr
 weight as well as it can; this stands for the matrix, by `error_feedback`, of which it is the whole loop.
 """
 
-import numpy as np
-from jaxtyping import Float, Float32, Int8, UInt8
+from typing import NamedTuple
 
-from codling.compress.error_feedback import Feedback, descend, round_with_feedback
+import numpy as np
+from jaxtyping import Float, Float32, Int, Int8, UInt8
+
+from codling.compress.error_feedback import Feedback, Rounded, descend, entries_of, round_with_feedback
 from codling.compress.kmeans import kmeans_1d_grouped, require_finite
 from codling.compress.palettize import PalettizedMatrix, pack_checked, round_tables
+from codling.compress.partition import MIN_CELLS_PER_CLUSTER
 from codling.compress.row_scales import first_row_scales, refitted_row_scales
 
 NUM_SWEEPS, NUM_PASSES = 3, 3
 LEAST_IMPORTANCE = 1e-6
 """Of a row, relative to the mean: what the calibration text does not use is kept as well as that costs nothing."""
+NUM_BINS = 4096
+"""Values of a table that are told apart before the first sweep; entries are whole multiples of 1/127 of the largest."""
+SUMMED_WEIGHTS = 1 << 20
+"""Weights that are added up at a time."""
+
+
+class _Fitted(NamedTuple):
+    """The best of the sweeps, table by table."""
+
+    loss: Float[np.ndarray, " groups"]
+    tables: Int8[np.ndarray, "groups P"]
+    scales: Float32[np.ndarray, " groups"]
+    indices: UInt8[np.ndarray, "I O"]
 
 
 def palettize_calibrated(
@@ -33,69 +49,119 @@ def palettize_calibrated(
 
     Shapes: any out_dim and in_dim; the last table may serve fewer rows. `feedback` is that of the matrix' input.
     Errors: `UserError` naming `name`: NaN or infinite weights.
-    Price:  up to (num_sweeps + num_passes) * O * I^2 multiply-adds, and a k-means a table.
+    Price:  (num_sweeps / 2 + 3 / 2 num_passes + 1) * O * I^2 multiply-adds, and a k-means a table.
     """
     weight = np.ascontiguousarray(weight, np.float32)
     require_finite(weight, name)
-    importance, order = _relative(row_importance, len(weight)), feedback.order
-    row_scales, divisor = None, np.ones((len(weight), 1), np.float32)
+    importance, columns = _relative(row_importance, len(weight)), feedback.columns_of(weight)
+    row_scales, divisor = None, np.ones(len(weight), np.float32)
     if with_row_scales:
-        power = np.empty(weight.shape[1], np.float32)
-        power[order] = np.diagonal(feedback.moments)
-        row_scales = first_row_scales(weight, power, rows_per_table)
-        divisor = row_scales.astype(np.float32)[:, None]
+        row_scales = first_row_scales(columns, np.diagonal(feedback.moments), rows_per_table)
+        divisor = row_scales.astype(np.float32)
     # An error of a row that was divided is one of the row times its scale.
-    importance = importance * divisor[:, 0] ** 2
-    tables, scales, indices = _fitted(
-        weight / divisor, importance, feedback, bits, rows_per_table, num_sweeps, num_passes, name
+    importance = importance * divisor**2
+    _, tables, scales, indices = _fitted(
+        columns / divisor, importance, feedback, bits, rows_per_table, num_sweeps, name
     )
+    row_tables = _of_rows(tables, scales, rows_per_table, len(weight))
+    indices = descend(columns / divisor, row_tables, indices, feedback, num_passes)
     if row_scales is not None:
-        row_tables = _of_rows(tables, scales, rows_per_table, len(weight))
-        entries = np.take_along_axis(row_tables, indices.astype(np.intp), axis=1)
-        row_scales = refitted_row_scales(weight[:, order], entries[:, order], row_scales, feedback.moments)
-    packed = pack_checked(indices, bits, name)
+        row_scales = refitted_row_scales(columns, entries_of(row_tables, indices), row_scales, feedback.moments)
+    packed = pack_checked(feedback.matrix_of(indices), bits, name)
     return PalettizedMatrix(packed, tables, scales, (len(weight), weight.shape[1]), bits, rows_per_table, row_scales)
 
 
 def _fitted(
-    weight: Float32[np.ndarray, "O I"],
+    columns: Float32[np.ndarray, "I O"],
     importance: Float32[np.ndarray, " O"],
     feedback: Feedback,
     bits: int,
     rows_per_table: int,
     num_sweeps: int,
-    num_passes: int,
     name: str,
-) -> tuple[Int8[np.ndarray, "groups P"], Float32[np.ndarray, " groups"], UInt8[np.ndarray, "O I"]]:
-    """Tables, their scales and the indices of rows as they are."""
-    out_dim, in_dim = weight.shape
-    num_tables = -(-out_dim // rows_per_table)
-    # Rows that fill the last table weigh nothing.
-    filling = num_tables * rows_per_table - out_dim
-    padded, importance = np.pad(weight, ((0, filling), (0, 0))), np.pad(importance, (0, filling))
-    cost = np.empty(in_dim, np.float32)
-    cost[feedback.order] = feedback.cost
-    price = importance[:, None] * cost
-    num_entries = 1 << bits
-    groups, grouped_price = (array.reshape(num_tables, -1) for array in (padded, price))
-    centroids, indices = kmeans_1d_grouped(groups, num_entries, grouped_price, name=name)
-    best: tuple[float, np.ndarray, np.ndarray, np.ndarray] | None = None
+) -> _Fitted:
+    """Tables fitted to the weights, then to what rounding makes of them."""
+    tables_of_rows = np.arange(columns.shape[1]) // rows_per_table
+    centroids, mass = _first_tables(columns, importance, feedback.cost, 1 << bits, rows_per_table, name)
+    best: _Fitted | None = None
     for _ in range(num_sweeps):
-        tables, scales = round_tables(centroids, _sums(indices, grouped_price, num_entries))
-        rounded = round_with_feedback(padded, _of_rows(tables, scales, rows_per_table, len(padded)), feedback)
-        indices, targets = (part.reshape(num_tables, -1) for part in rounded)
-        entries = np.take_along_axis(tables * scales[:, None], indices.astype(np.intp), axis=1)
-        loss = grouped_price * (targets - entries) ** 2
-        if best is None or loss.sum() < best[0]:
-            best = float(loss.sum()), indices, tables, scales
-        mass = _sums(indices, grouped_price, num_entries)
-        moment = _sums(indices, grouped_price * targets, num_entries)
+        tables, scales = round_tables(centroids, mass)
+        rounded = round_with_feedback(columns, _of_rows(tables, scales, rows_per_table, len(importance)), feedback)
+        loss = np.bincount(tables_of_rows, importance * rounded.loss)
+        found = _Fitted(loss, tables, scales, rounded.indices)
+        best = found if best is None else _better(best, found, tables_of_rows)
+        mass, moment = _sums(rounded, feedback.cost, importance, tables_of_rows, centroids.shape)
         centroids = np.sort(np.divide(moment, mass, out=centroids.copy(), where=mass > 0), axis=1)
     assert best is not None
-    _, indices, tables, scales = best
-    row_tables = _of_rows(tables, scales, rows_per_table, len(padded))
-    indices = descend(padded, row_tables, indices.reshape(padded.shape), feedback, num_passes)
-    return tables, scales, indices[:out_dim]
+    return best
+
+
+def _first_tables(
+    columns: Float32[np.ndarray, "I O"],
+    importance: Float32[np.ndarray, " O"],
+    cost: Float32[np.ndarray, " I"],
+    num_entries: int,
+    rows_per_table: int,
+    name: str,
+) -> tuple[Float[np.ndarray, "groups P"], Float[np.ndarray, "groups P"]]:
+    """Clusters of the weights as they are, and what each weighs."""
+    groups = []
+    for first in range(0, len(importance), rows_per_table):
+        rows = slice(first, first + rows_per_table)
+        values, prices = columns[:, rows].ravel(), (cost[:, None] * importance[rows]).ravel()
+        # Rows that fill the last table weigh nothing.
+        filling = (0, len(columns) * rows_per_table - len(values))
+        groups.append(_binned(np.pad(values, filling), np.pad(prices, filling)))
+    values, prices = (np.stack(column) for column in zip(*groups, strict=True))
+    num_cells = MIN_CELLS_PER_CLUSTER * num_entries
+    centroids, indices = kmeans_1d_grouped(values, num_entries, prices, num_cells=num_cells, name=name)
+    weighed = [np.where(indices == entry, prices, 0.0).sum(axis=1) for entry in range(num_entries)]
+    return centroids, np.stack(weighed, axis=1)
+
+
+def _binned(
+    values: Float32[np.ndarray, " G"], prices: Float32[np.ndarray, " G"]
+) -> tuple[Float[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
+    """Many values as few: the means of NUM_BINS equal parts of their range, and what falls into each."""
+    if len(values) <= NUM_BINS:
+        return values, prices
+    lowest, highest = float(values.min()), float(values.max())
+    # A group of one value has no range.
+    bins = ((values - lowest) * (NUM_BINS / max(highest - lowest, np.finfo(np.float32).tiny))).astype(np.intp)
+    bins = np.minimum(bins, NUM_BINS - 1)
+    mass, moment = (np.bincount(bins, weights, NUM_BINS) for weights in (prices, prices * values))
+    empty = np.linspace(lowest, highest, NUM_BINS)
+    return np.divide(moment, mass, out=empty, where=mass > 0), mass
+
+
+def _better(one: _Fitted, other: _Fitted, tables_of_rows: Int[np.ndarray, " O"]) -> _Fitted:
+    """Of each table the better of two."""
+    is_better = other.loss < one.loss
+    return _Fitted(
+        np.where(is_better, other.loss, one.loss),
+        np.where(is_better[:, None], other.tables, one.tables),
+        np.where(is_better, other.scales, one.scales),
+        np.where(is_better[tables_of_rows], other.indices, one.indices),
+    )
+
+
+def _sums(
+    rounded: Rounded,
+    cost: Float32[np.ndarray, " I"],
+    importance: Float32[np.ndarray, " O"],
+    tables_of_rows: Int[np.ndarray, " O"],
+    shape: tuple[int, ...],
+) -> tuple[Float[np.ndarray, "groups P"], Float[np.ndarray, "groups P"]]:
+    """Of all that chose an entry the sum of what it weighs, and of that times its target."""
+    mass, moment = np.zeros(shape).ravel(), np.zeros(shape).ravel()
+    first_entries, step = tables_of_rows * shape[1], max(1, SUMMED_WEIGHTS // len(importance))
+    for begin in range(0, len(cost), step):
+        some = slice(begin, begin + step)
+        entries = (first_entries + rounded.indices[some]).ravel()
+        prices = cost[some, None] * importance
+        mass += np.bincount(entries, prices.ravel(), mass.size)
+        moment += np.bincount(entries, (prices * rounded.targets[some]).ravel(), mass.size)
+    return mass.reshape(shape), moment.reshape(shape)
 
 
 def _of_rows(
@@ -110,10 +176,3 @@ def _relative(row_importance: Float[np.ndarray, " O"] | None, num_rows: int) -> 
     if row_importance is None or not np.any(row_importance):
         return np.ones(num_rows, np.float32)
     return np.maximum(row_importance / np.mean(row_importance), LEAST_IMPORTANCE).astype(np.float32)
-
-
-def _sums(
-    indices: np.ndarray, values: Float[np.ndarray, "groups G"], num_entries: int
-) -> Float[np.ndarray, "groups P"]:
-    """Sums of the values that chose each entry."""
-    return np.stack([np.where(indices == entry, values, 0.0).sum(axis=1) for entry in range(num_entries)], axis=1)

@@ -13,13 +13,13 @@ SMALLEST, LARGEST = float(np.finfo(np.float16).tiny), float(np.finfo(np.float16)
 
 
 def first_row_scales(
-    weight: Float[np.ndarray, "O I"], power: Float[np.ndarray, " I"], rows_per_table: int
+    columns: Float[np.ndarray, "I O"], power: Float[np.ndarray, " I"], rows_per_table: int
 ) -> Float16[np.ndarray, " O"]:
     """The size of each row, relative to the mean of the rows that share its table; 1 for a row of zeros.
 
     Units: the size is the root of the row's output power, were inputs of these powers not correlated.
     """
-    sizes = np.sqrt(np.square(weight, dtype=np.float64) @ power.astype(np.float64))
+    sizes = np.sqrt(power.astype(np.float64) @ np.square(columns, dtype=np.float64))
     num_tables = -(-len(sizes) // rows_per_table)
     grouped = np.pad(sizes, (0, num_tables * rows_per_table - len(sizes))).reshape(num_tables, rows_per_table)
     means = grouped.sum(axis=1) / np.maximum((grouped > 0).sum(axis=1), 1)
@@ -28,19 +28,20 @@ def first_row_scales(
 
 
 def refitted_row_scales(
-    weight: Float[np.ndarray, "O I"],
-    entries: Float[np.ndarray, "O I"],
+    columns: Float[np.ndarray, "I O"],
+    entries: Float[np.ndarray, "I O"],
     row_scales: Float16[np.ndarray, " O"],
     moments: Float[np.ndarray, "I I"],
 ) -> Float16[np.ndarray, " O"]:
     """The scale s of each row with the least (w - s q) H (w - s q)^T, q being its table entries: w H q / q H q.
 
+    Shapes: rows of the matrix are columns here, as in `error_feedback`.
     A row keeps the scale that it has where the new one, rounded, is not positive or not better.
     Price: O * I^2 multiply-adds.
     """
-    powered = entries @ moments
-    cross = np.einsum("oi,oi->o", weight, powered, dtype=np.float64)
-    square = np.einsum("oi,oi->o", entries, powered, dtype=np.float64)
+    powered = moments @ entries
+    cross = np.einsum("io,io->o", columns, powered, dtype=np.float64)
+    square = np.einsum("io,io->o", entries, powered, dtype=np.float64)
     found = _rounded(np.divide(cross, square, out=np.ones_like(cross), where=(cross > 0) & (square > 0)))
 
     def change(scales: Float16[np.ndarray, " O"]) -> Float[np.ndarray, " O"]:

@@ -4,6 +4,7 @@ Where in the recipe: palettization (arXiv 2407.21075 section 5.1). Three passes 
 
 1. forward    what each linear layer is fed (`input_moments`), and what each width would cost every output of it
 2. backward   what an error of that output costs the model, in nats (`output_importance`)
+   if asked for: what each width of each matrix costs indeed (`measured_sensitivity`)
    → a width for every matrix, by an integer program (`bit_allocation`)
 3. forward    palettization with feedback (`palettize_calibrated`), each block fed by the compressed ones before it
 
@@ -12,31 +13,29 @@ Source: the report says that less important layers have 2 bits, and not how they
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from codling.artifact.hf import LAYER_NAMES
 from codling.compress.bit_allocation import Allocation, Choice, allocate_bits, check_target
-from codling.compress.error_feedback import feedback_of
+from codling.compress.error_feedback import Feedback, feedback_of
+from codling.compress.kmeans import require_finite
 from codling.compress.pack_bits import WIDTHS_BITS
-from codling.compress.palettize import PalettizedMatrix, palettize, stored_bits
+from codling.compress.palettize import PalettizedMatrix, stored_bits
 from codling.compress.palettize_calibrated import palettize_calibrated
 from codling.config import config
 from codling.data.loader import Batch
 from codling.errors import UserError
 from codling.model.block import Block
-from codling.model.config import ModelConfig
-from codling.model.linear import Linear
-from codling.model.norm import RMSNorm
-from codling.ondevice.input_moments import Hidden, advance, block_moments, linears, with_linears
-from codling.ondevice.output_importance import block_importance, gradient_at_end
+from codling.ondevice.blocks import Blocks
+from codling.ondevice.compress_choices import SensitivityMethod
+from codling.ondevice.input_moments import Hidden, advance, block_moments, embed, linears, with_weights
+from codling.ondevice.measured_sensitivity import MeasuredSensitivity
+from codling.ondevice.output_importance import importance_by_layer
+from codling.ondevice.rotate_blocks import RotatedBlocks
 
-NUM_PASSES = 3
 MIN_CALIBRATION_TOKENS = 1024
 TRIED_TABLES = 32
 """Tables of a matrix by which a width is judged; all of a small one, and evenly spread ones of a large one."""
@@ -56,6 +55,12 @@ class CompressConfig:
     """A 16-bit scale for each row (ours)."""
     num_sweeps: int = 4
     """Times that tables are fitted to what feedback made of the weights."""
+    sensitivity: SensitivityMethod = SensitivityMethod.ESTIMATED
+    """What the widths are chosen by."""
+    rotate_values: bool = False
+    """Rotate the values of each head before (`rotate_blocks`)."""
+    rotate_residual: bool = False
+    """Rotate the residual stream before; only of models whose final norm has one scale for all channels."""
 
     def __post_init__(self) -> None:
         if not self.widths_bits or set(self.widths_bits) - set(WIDTHS_BITS):
@@ -63,23 +68,10 @@ class CompressConfig:
         if not 0 < self.target_bits_per_weight < np.inf or self.num_sweeps < 1:
             raise ValueError("target_bits_per_weight must be above 0 and finite, num_sweeps at least 1")
 
-
-@runtime_checkable
-class Blocks(Protocol):
-    """A model of which one block at a time is in memory."""
-
-    config: ModelConfig
-
     @property
-    def embedding(self) -> Float[Array, "V D"]:
-        """Input and output embedding."""
-
-    @property
-    def final_norm(self) -> RMSNorm:
-        """The norm before the output embedding."""
-
-    def block(self, layer: int) -> Block:
-        """The block of a layer."""
+    def num_passes(self) -> int:
+        """How often every block is gone to."""
+        return 4 if self.sensitivity is SensitivityMethod.MEASURED else 3
 
 
 class Sensitivity(NamedTuple):
@@ -87,7 +79,7 @@ class Sensitivity(NamedTuple):
 
     stored_bits: float
     nats_per_token: float
-    """Divergence from the uncompressed model, to second order, if it alone were palettized, without feedback."""
+    """Divergence from the uncompressed model, if it alone were palettized."""
 
 
 class Compressed(NamedTuple):
@@ -96,6 +88,8 @@ class Compressed(NamedTuple):
     matrices: dict[str, PalettizedMatrix]
     sensitivities: dict[str, dict[int, Sensitivity]]
     """What each width would have cost."""
+    dense: RotatedBlocks
+    """The model that was palettized: rotated, if asked for. What is not in `matrices` is to be taken from it."""
 
 
 def check_text(batches: Sequence[Batch]) -> int:
@@ -111,13 +105,7 @@ def check_text(batches: Sequence[Batch]) -> int:
 def check_bits(shapes: Mapping[str, tuple[int, int]], config: CompressConfig) -> None:
     """Raise a `UserError` where matrices of these shapes cannot be as small as is asked for."""
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-    stored = {
-        name: [
-            stored_bits(shape, width, config.rows_per_table, with_row_scales=config.row_scales)
-            for width in config.widths_bits
-        ]
-        for name, shape in shapes.items()
-    }
+    stored = {name: [_stored(shape, width, config) for width in config.widths_bits] for name, shape in shapes.items()}
     check_target(sizes, stored, config.target_bits_per_weight)
 
 
@@ -128,108 +116,139 @@ def compress_blocks(
     key: PRNGKeyArray,
     progress: Callable[[int], None] = lambda num_done: None,
 ) -> Compressed:
-    """Compress every linear layer; `progress` hears how many of the NUM_PASSES * num_layers block passes are done.
+    """Compress every linear layer; `progress` hears how many of the num_passes * num_layers steps are done.
 
     Errors: `UserError` for a calibration text of fewer than MIN_CALIBRATION_TOKENS tokens, an average that cannot be
-    met, weights that are NaN or infinite.
+    met, weights that are NaN or infinite, a residual stream that cannot be rotated.
     """
-    num_tokens = check_text(batches)
-    passes = _Passes(model, progress)
-    start = [_embed(model, batch) for batch in batches]
-    before, errors, sizes = passes.forward(start, config)
-    importance = passes.backward(before, key, num_tokens)
-    sensitivities = {
-        name: {
-            width: Sensitivity(bits, 0.5 * float(importance[name] @ moved)) for width, (bits, moved) in tried.items()
-        }
+    check_text(batches)
+    dense = rotated(model, config)
+    passes = _Passes(dense, config, progress)
+    start = [embed(dense.embedding, batch) for batch in batches]
+    before, errors, shapes = passes.forward(start)
+    importance = passes.backward(before, key)
+    nats = {
+        name: {width: 0.5 * float(importance[name] @ moved) for width, moved in tried.items()}
         for name, tried in errors.items()
+    }
+    if config.sensitivity is SensitivityMethod.MEASURED:
+        nats = passes.measure(before, importance)
+    sensitivities = {
+        name: {width: Sensitivity(_stored(shapes[name], width, config), cost) for width, cost in found.items()}
+        for name, found in nats.items()
     }
     choices = {
         name: {width: Choice(one.stored_bits, one.nats_per_token) for width, one in found.items()}
         for name, found in sensitivities.items()
     }
-    allocation = allocate_bits(sizes, choices, config.target_bits_per_weight)
-    return Compressed(passes.palettize(start, allocation, importance, config), sensitivities)
+    num_weights = {name: math.prod(shape) for name, shape in shapes.items()}
+    allocation = allocate_bits(num_weights, choices, config.target_bits_per_weight)
+    return Compressed(passes.palettize(start, allocation, importance), sensitivities, dense)
+
+
+def rotated(model: Blocks, config: CompressConfig) -> RotatedBlocks:
+    """The model as it is palettized. Errors: `UserError` for one that cannot be rotated as asked."""
+    return RotatedBlocks(model, values=config.rotate_values, residual=config.rotate_residual)
 
 
 class _Passes:
-    """The three passes over the blocks of one model."""
+    """The passes over the blocks of one model."""
 
-    def __init__(self, model: Blocks, progress: Callable[[int], None]) -> None:
-        self._model, self._progress, self._num_done = model, progress, 0
+    def __init__(self, model: Blocks, config: CompressConfig, progress: Callable[[int], None]) -> None:
+        self._model, self._config, self._progress, self._num_done = model, config, progress, 0
         self._shape = model.config.head_dim, model.config.rope_theta
 
     def forward(
-        self, rows: list[Hidden], config: CompressConfig
-    ) -> tuple[list[list[Hidden]], dict[str, dict[int, tuple[float, np.ndarray]]], dict[str, int]]:
-        """The rows before each block and at the end; what each width costs every output; the matrices' sizes."""
-        before, errors, sizes = [rows], dict[str, dict[int, tuple[float, np.ndarray]]](), dict[str, int]()
+        self, rows: list[Hidden]
+    ) -> tuple[list[list[Hidden]], dict[str, dict[int, np.ndarray]], dict[str, tuple[int, int]]]:
+        """The rows before each block and at the end; how each width moves every output; the matrices' shapes."""
+        before, errors, shapes = [rows], dict[str, dict[int, np.ndarray]](), dict[str, tuple[int, int]]()
         for layer, block in self._blocks():
-            moments = block_moments(block, rows, *self._shape)
-            for path, linear in linears(block):
-                name, weight = tensor_name(layer, path), np.asarray(linear.weight)
-                sizes[name] = weight.size
+            for path, weight, moments, feedback in self._fed(block, rows):
+                name = tensor_name(layer, path)
+                require_finite(weight, name)
+                shapes[name] = weight.shape[0], weight.shape[1]
                 errors[name] = {
-                    width: _tried(weight, moments[path], width, config, name) for width in config.widths_bits
+                    width: _tried(weight, moments, feedback, width, self._config) for width in self._config.widths_bits
                 }
             rows = [advance(block, hidden, *self._shape) for hidden in rows]
             before.append(rows)
-        return before, errors, sizes
+        return before, errors, shapes
 
-    def backward(
-        self, before: list[list[Hidden]], key: PRNGKeyArray, num_tokens: int
-    ) -> dict[str, Float[np.ndarray, " O"]]:
+    def backward(self, before: list[list[Hidden]], key: PRNGKeyArray) -> dict[str, np.ndarray]:
         """What the square of an error of each output costs, a mean over tokens."""
-        embedding, final_norm = self._model.embedding, self._model.final_norm
-        gradients = [
-            gradient_at_end(embedding, final_norm, hidden, jax.random.fold_in(key, number))
-            for number, hidden in enumerate(before[-1])
-        ]
-        found: dict[str, np.ndarray] = {}
-        for layer, block in self._blocks(-1):
-            for number, hidden in enumerate(before[layer]):
-                gradients[number], squares = block_importance(block, hidden, gradients[number], *self._shape)
-                for path, values in squares.items():
-                    name = tensor_name(layer, path)
-                    found[name] = found.get(name, 0.0) + np.asarray(values, np.float64) / num_tokens
-        return found
+        importance: dict[str, np.ndarray] = {}
+        for layer, found in importance_by_layer(self._model, before, key):
+            importance |= {tensor_name(layer, path): values for path, values in found.items()}
+            self._done()
+        return importance
+
+    def measure(self, before: list[list[Hidden]], importance: dict[str, np.ndarray]) -> dict[str, dict[int, float]]:
+        """What each width of each matrix costs the model, in nats a token."""
+        measured, nats = MeasuredSensitivity(self._model, before), dict[str, dict[int, float]]()
+        for layer, block in self._blocks():
+            for path, weight, _, feedback in self._fed(block, before[layer]):
+                name = tensor_name(layer, path)
+                nats[name] = {}
+                for width in self._config.widths_bits:
+                    small = self._palettized(name, weight, feedback, width, importance)
+                    changed = with_weights(block, {path: small.dequantize()})
+                    nats[name][width] = measured.nats_per_token(layer, changed)
+        return nats
 
     def palettize(
-        self, rows: list[Hidden], allocation: Allocation, importance: dict[str, np.ndarray], config: CompressConfig
+        self, rows: list[Hidden], allocation: Allocation, importance: dict[str, np.ndarray]
     ) -> dict[str, PalettizedMatrix]:
         """Every matrix at its width; each block is fed by the compressed ones before it."""
         matrices: dict[str, PalettizedMatrix] = {}
         for layer, block in self._blocks():
-            moments = block_moments(block, rows, *self._shape)
-            for path, linear in linears(block):
+            small: dict[str, np.ndarray] = {}
+            for path, weight, _, feedback in self._fed(block, rows):
                 name = tensor_name(layer, path)
-                matrices[name] = palettize_calibrated(
-                    np.asarray(linear.weight),
-                    feedback_of(moments[path]),
-                    allocation.width_bits[name],
-                    config.rows_per_table,
-                    row_importance=importance[name],
-                    with_row_scales=config.row_scales,
-                    num_sweeps=config.num_sweeps,
-                    name=name,
-                )
-            names = [tensor_name(layer, path) for path, _ in linears(block)]
-            small = {name: Linear(jnp.asarray(matrices[name].dequantize())) for name in names}
-            replaced, _ = with_linears(block, partial(_take, small, layer))
+                width = allocation.width_bits[name]
+                matrices[name] = self._palettized(name, weight, feedback, width, importance)
+                small[path] = matrices[name].dequantize()
+            replaced = with_weights(block, small)
             rows = [advance(replaced, hidden, *self._shape) for hidden in rows]
         return matrices
 
-    def _blocks(self, step: int = 1) -> Iterator[tuple[int, Block]]:
-        """All layers in order, or from the last to the first."""
-        num_layers = self._model.config.num_layers
-        for layer in range(num_layers)[::step]:
+    def _fed(self, block: Block, rows: list[Hidden]) -> Iterator[tuple[str, np.ndarray, np.ndarray, Feedback]]:
+        """The weights of a block's linear layers by their paths, the moments of what they are fed, and its factors."""
+        moments = block_moments(block, rows, *self._shape)
+        factored: tuple[np.ndarray, Feedback] | None = None
+        for path, linear in linears(block):
+            # Neighbors are fed the same: it is factored once, and not kept longer than that.
+            if factored is None or moments[path] is not factored[0]:
+                factored = moments[path], feedback_of(moments[path])
+            yield path, np.asarray(linear.weight), *factored
+
+    def _palettized(
+        self,
+        name: str,
+        weight: Float[np.ndarray, "O I"],
+        feedback: Feedback,
+        width: int,
+        importance: dict[str, np.ndarray],
+    ) -> PalettizedMatrix:
+        return palettize_calibrated(
+            weight,
+            feedback,
+            width,
+            self._config.rows_per_table,
+            row_importance=importance[name],
+            with_row_scales=self._config.row_scales,
+            num_sweeps=self._config.num_sweeps,
+            name=name,
+        )
+
+    def _blocks(self) -> Iterator[tuple[int, Block]]:
+        for layer in range(self._model.config.num_layers):
             yield layer, self._model.block(layer)
-            self._num_done += 1
-            self._progress(self._num_done)
+            self._done()
 
-
-def _take(small: dict[str, Linear], layer: int, path: str, dense: Linear) -> Linear:
-    return small[tensor_name(layer, path)]
+    def _done(self) -> None:
+        self._num_done += 1
+        self._progress(self._num_done)
 
 
 def tensor_name(layer: int, path: str) -> str:
@@ -238,21 +257,36 @@ def tensor_name(layer: int, path: str) -> str:
 
 
 def _tried(
-    weight: Float[np.ndarray, "O I"], moments: Float[np.ndarray, "I I"], width: int, config: CompressConfig, name: str
-) -> tuple[float, Float[np.ndarray, " O"]]:
-    """Stored bits, and the mean square by which each output would move; outputs not tried get the tried ones' mean."""
+    weight: Float[np.ndarray, "O I"],
+    moments: Float[np.ndarray, "I I"],
+    feedback: Feedback,
+    width: int,
+    config: CompressConfig,
+) -> Float[np.ndarray, " O"]:
+    """The mean square by which each output would move; outputs not tried get the tried ones' mean.
+
+    With feedback, which takes from 7 to 70 times off the error, and not from each matrix alike; tables as they are
+    before the first error travels.
+    """
     num_tables = -(-weight.shape[0] // config.rows_per_table)
     tables = np.unique(np.linspace(0, num_tables - 1, min(num_tables, TRIED_TABLES)).astype(int))
     rows = (tables[:, None] * config.rows_per_table + np.arange(config.rows_per_table)).ravel()
     rows = rows[rows < weight.shape[0]]
-    difference = weight[rows] - palettize(weight[rows], width, config.rows_per_table, name=name).dequantize()
+    small = palettize_calibrated(
+        weight[rows],
+        feedback,
+        width,
+        config.rows_per_table,
+        with_row_scales=config.row_scales,
+        num_sweeps=1,
+        num_passes=0,
+    )
+    difference = weight[rows] - small.dequantize()
     moved = np.einsum("oi,oi->o", difference @ moments.astype(np.float32), difference)
     of_all = np.full(weight.shape[0], moved.mean())
     of_all[rows] = moved
-    shape = weight.shape[0], weight.shape[1]
-    return stored_bits(shape, width, config.rows_per_table, with_row_scales=config.row_scales), of_all
+    return of_all
 
 
-def _embed(model: Blocks, batch: Batch) -> Hidden:
-    tokens, positions, segment_ids = map(jnp.asarray, (batch.tokens, batch.positions, batch.segment_ids))
-    return Hidden(model.embedding[tokens], positions, segment_ids)
+def _stored(shape: tuple[int, int], width: int, config: CompressConfig) -> float:
+    return stored_bits(shape, width, config.rows_per_table, with_row_scales=config.row_scales)

@@ -21,7 +21,7 @@ from codling.data.loader import Batch, iterate_once
 from codling.data.pack import PackedRows
 from codling.data.tokens import tokenize_documents
 from codling.errors import UserError
-from codling.ondevice.compress_blocks import CompressConfig, check_bits, check_text
+from codling.ondevice.compress_blocks import CompressConfig, check_bits, check_text, rotated
 from codling.ondevice.compress_files import compress_files
 from codling.tokenizer.imported import TextTokenizer
 
@@ -73,6 +73,7 @@ def compress_bundle(
     model = BlockFiles(directory)
     batches = calibration_batches(documents, tokenizer, calibration, model.config.context_length_tokens)
     check_text(batches)
+    rotated(model, config)  # refuses what it cannot rotate, before anything is written
     specs = StoredTensors([directory / WEIGHTS_FILE]).specs
     shapes = {name: spec.shape for name, spec in specs.items() if name != EMBEDDING_NAME}
     check_bits({name: (shape[0], shape[1]) for name, shape in shapes.items() if len(shape) == 2}, config)

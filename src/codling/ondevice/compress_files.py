@@ -17,7 +17,7 @@ from codling.compress.tensors import Compressed as CompressedMatrix
 from codling.compress.tensors import to_tensors
 from codling.data.loader import Batch
 from codling.model.count import count_parameters
-from codling.ondevice.compress_blocks import NUM_PASSES, CompressConfig, Compressed, compress_blocks
+from codling.ondevice.compress_blocks import CompressConfig, Compressed, compress_blocks
 
 
 def compress_files(
@@ -25,11 +25,11 @@ def compress_files(
 ) -> dict[str, Any]:
     """Write the model in `source` compressed into the workspace. Errors: `UserError` as for `compress_blocks`."""
     model = BlockFiles(source)
-    with out.progress(NUM_PASSES * model.config.num_layers) as progress:
+    with out.progress(config.num_passes * model.config.num_layers) as progress:
         found = compress_blocks(model, batches, config, key, progress.update)
     matrices: dict[str, CompressedMatrix] = dict(found.matrices)
-    matrices[EMBEDDING_NAME] = quantize_embedding(np.asarray(model.embedding), name=EMBEDDING_NAME)
-    save_compressed_files(out.path, source, matrices)
+    matrices[EMBEDDING_NAME] = quantize_embedding(np.asarray(found.dense.embedding), name=EMBEDDING_NAME)
+    save_compressed_files(out.path, source, matrices, found.dense.changed_vectors())
     count = count_parameters(model.config)
     return compression_figures(found, matrices, StoredTensors([source / WEIGHTS_FILE])) | {
         "num_parameters": count.total,

@@ -5,7 +5,7 @@ replaced by one that hands its input out, in one compiled program for all layers
 block by block, and needs no more memory than a block, its moments and the hidden states of the text.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -19,6 +19,13 @@ from codling.model.block import Block
 from codling.model.linear import Linear
 from codling.model.packed_rows import PackedRows
 from codling.model.rope import rotary
+
+SAME_INPUT = {
+    "attention.key": "attention.query",
+    "attention.value": "attention.query",
+    "feed_forward.up": "feed_forward.gate",
+}
+"""Linear layers that are fed what another one is."""
 
 
 class Hidden(NamedTuple):
@@ -64,7 +71,8 @@ def block_moments(
 ) -> dict[str, Float[np.ndarray, "I I"]]:
     """Second moments of the input of every linear layer of a block, by its path in it ("attention.query").
 
-    Units: means over the tokens of all rows.
+    Shapes: layers that have one input have one array, the same.
+    Units:  means over the tokens of all rows.
     """
     sums: dict[str, Any] = {}
     num_tokens = 0
@@ -73,7 +81,8 @@ def block_moments(
             # The sum over a long text is kept in double precision.
             sums[name] = sums.get(name, 0.0) + np.asarray(found, np.float64)
         num_tokens += int((np.asarray(hidden.segment_ids) > 0).sum())
-    return {name: found / num_tokens for name, found in sums.items()}
+    means = {name: found / num_tokens for name, found in sums.items()}
+    return {name: means[SAME_INPUT.get(name, name)] for name, _ in linears(block)}
 
 
 @eqx.filter_jit
@@ -82,6 +91,8 @@ def _sums(block: Block, hidden: Hidden, head_dim: int, rope_theta: float) -> dic
     is_token = (hidden.segment_ids > 0)[..., None]
 
     def show(name: str, x: Array) -> None:
+        if name in SAME_INPUT:
+            return
         x = jnp.where(is_token, x, 0.0)
         found[name] = jnp.einsum("bti,btj->ij", x, x)
 
@@ -107,3 +118,12 @@ def with_linears(block: Block, replace: Callable[[str, Linear], object]) -> tupl
 def linears(block: Block) -> list[tuple[str, Linear]]:
     """The linear layers of a block, by their paths."""
     return with_linears(block, lambda _, node: node)[1]
+
+
+def with_weights(block: Block, weights: Mapping[str, Float[np.ndarray, "O I"]]) -> Block:
+    """The block with other weights in the linear layers of these paths."""
+
+    def replace(path: str, linear: Linear) -> Linear:
+        return Linear(jnp.asarray(weights[path])) if path in weights else linear
+
+    return with_linears(block, replace)[0]
