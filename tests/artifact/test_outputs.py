@@ -58,7 +58,7 @@ def run_into(out: Path, fail: BaseException | None) -> list[str]:
             raise fail
         return {}
 
-    run_stage_as(out, Stage("x", "bundle", 1, TokenizerConfig(), {}, run), {}, 0, SilentReporter())
+    run_stage_as(out, Stage("x", "bundle", 1, TokenizerConfig(vocab_size=600), {}, run), {}, 0, SilentReporter())
     return found
 
 
