@@ -104,7 +104,7 @@ def _features(
     for name, skill in config.skill_by_feature.items():
         start_s = time.perf_counter()
         adapted = with_adapter(device, name)
-        jax.tree.map(jax.Array.block_until_ready, adapted.model)
+        jax.tree.map(lambda leaf: leaf.block_until_ready(), adapted.model)
         swap_ms = 1e3 * (time.perf_counter() - start_s)
         figures = _skill(config, inputs, skill, adapted.model, adapted.tokenizer)
         recovered, bare = (detail[role]["skills"][skill] for role in ("device", "device_without_adapter"))

@@ -5,6 +5,7 @@ own size, so that one rate suits all of them; at zero the layer is what the file
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
@@ -33,13 +34,7 @@ class PalettizedLinear(eqx.Module):
         """The matrix that the layer stands for."""
         num_rows = self.indices.shape[-2]
         entries = jnp.repeat(self.shifted_tables, self.rows_per_table, axis=-2)[..., :num_rows, :]
-        entries = entries * self.shifted_row_scales[..., None]
-        # A sum over entries and no gather: a compiler makes one loop of it, backward too, where it would add up
-        # the gradient of a gather one weight after the other.
-        weight = jnp.zeros(self.indices.shape, entries.dtype)
-        for entry in range(entries.shape[-1]):
-            weight = jnp.where(self.indices == entry, entries[..., entry, None], weight)
-        return weight
+        return look_up(entries * self.shifted_row_scales[..., None], self.indices)
 
     @property
     def shifted_tables(self) -> Float[Array, "*L G P"]:
@@ -51,3 +46,31 @@ class PalettizedLinear(eqx.Module):
     def shifted_row_scales(self) -> Float[Array, "*L O"]:
         """The row scales, as trained."""
         return self.row_scales * (1.0 + self.row_shifts)
+
+
+@jax.custom_vjp
+def look_up(entries: Float[Array, "*L O P"], indices: UInt8[Array, "*L O I"]) -> Float[Array, "*L O I"]:
+    """The entry of its row that each index names, with its own backward pass.
+
+    An entry's gradient is the sum over the weights that chose it. A compiler would add them up one weight after the
+    other; here each entry is one pass over the matrix. Tried and dropped: the passes as one straight program, which
+    compiled for minutes.
+    """
+    return jnp.take_along_axis(entries, indices.astype(jnp.int32), axis=-1)
+
+
+def _forward(entries: Array, indices: Array) -> tuple[Array, tuple[Array, Array]]:
+    return look_up(entries, indices), (entries, indices)
+
+
+def _backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, None]:
+    entries, indices = saved
+
+    def of_entry(entry: Array) -> Array:
+        return jnp.sum(jnp.where(indices == entry, gradient, 0.0), axis=-1)
+
+    sums = jax.lax.map(of_entry, jnp.arange(entries.shape[-1], dtype=indices.dtype))
+    return jnp.moveaxis(sums, 0, -1), None
+
+
+look_up.defvjp(_forward, _backward)

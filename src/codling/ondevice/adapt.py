@@ -53,7 +53,9 @@ def run_adapt(config: AdaptConfig, inputs: Inputs, out: Workspace, key: PRNGKeyA
     rows = corpus.training_rows(config.mixture, row_length_tokens=length, seed=seed_from(key))
     lengths_bytes = token_lengths_bytes(corpus.tokenizer)
     heldout = {
-        kind: first_rows(corpus.heldout_rows(kind, row_length_tokens=length), config.heldout_rows, HELDOUT_BATCH_ROWS)
+        kind: list(
+            first_rows(corpus.heldout_rows(kind, row_length_tokens=length), config.heldout_rows, HELDOUT_BATCH_ROWS)
+        )
         for kind in config.mixture.share_by_kind
     }
 

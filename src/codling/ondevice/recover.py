@@ -125,7 +125,8 @@ def recover(
     matrices = {name: matrix for name, matrix in compressed.items() if isinstance(matrix, PalettizedMatrix)}
     with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows, part=part) as loader:
         dense = as_palettized(teacher, base_directory)
-        start = _start(config, open_tables(base, matrices), dense, loader, out, key)
+        opened = open_tables(base, matrices) if config.trains_tables else base
+        start = _start(config, opened, dense, loader, out, key)
         figures = {"dense": measure(teacher), "palettized": measure(base), "adapter_start": measure(merge(start))}
         trained, frozen = split(start, with_tables=config.trains_tables)
         loss_fn = matching_loss(config.hidden_weight)
