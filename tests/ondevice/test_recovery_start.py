@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from codling.evaluate.divergence import measure_divergence
 
 from codling.adapters.lora import LoraLinear, merge
 from codling.adapters.low_rank import nearest_low_rank
@@ -13,6 +12,7 @@ from codling.artifact.hf import EMBEDDING_NAME, model_from_tensors, model_tensor
 from codling.compress.palettize import palettize
 from codling.data.loader import Batch
 from codling.errors import UserError
+from codling.evaluate.divergence import measure_divergence
 from codling.model.transformer import Transformer
 from codling.ondevice.recovery_start import NUM_PASSES, RecoveryStart, attach_recovery
 

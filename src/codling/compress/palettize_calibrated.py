@@ -15,7 +15,7 @@ from codling.compress.palettize import PalettizedMatrix, pack_checked, round_tab
 from codling.compress.partition import MIN_CELLS_PER_CLUSTER
 from codling.compress.row_scales import first_row_scales, refitted_row_scales
 
-NUM_SWEEPS, NUM_PASSES = 3, 3
+NUM_SWEEPS, NUM_DESCENTS = 3, 3
 LEAST_IMPORTANCE = 1e-6
 """Of a row, relative to the mean: what the calibration text does not use is kept as well as that costs nothing."""
 NUM_BINS = 4096
@@ -42,14 +42,14 @@ def palettize_calibrated(
     row_importance: Float[np.ndarray, " O"] | None = None,
     with_row_scales: bool = True,
     num_sweeps: int = NUM_SWEEPS,
-    num_passes: int = NUM_PASSES,
+    num_descents: int = NUM_DESCENTS,
     name: str = "weight",
 ) -> PalettizedMatrix:
     """Palettize a matrix so that sum over outputs of importance * E[(change of the output)^2] is small.
 
     Shapes: any out_dim and in_dim; the last table may serve fewer rows. `feedback` is that of the matrix' input.
     Errors: `UserError` naming `name`: NaN or infinite weights.
-    Price:  (num_sweeps / 2 + 3 / 2 num_passes + 1) * O * I^2 multiply-adds, and a k-means a table.
+    Price:  (num_sweeps / 2 + 3 / 2 num_descents + 1) * O * I^2 multiply-adds, and a k-means a table.
     """
     weight = np.ascontiguousarray(weight, np.float32)
     require_finite(weight, name)
@@ -64,7 +64,7 @@ def palettize_calibrated(
         columns / divisor, importance, feedback, bits, rows_per_table, num_sweeps, name
     )
     row_tables = _of_rows(tables, scales, rows_per_table, len(weight))
-    indices = descend(columns / divisor, row_tables, indices, feedback, num_passes)
+    indices = descend(columns / divisor, row_tables, indices, feedback, num_descents)
     if row_scales is not None:
         row_scales = refitted_row_scales(columns, entries_of(row_tables, indices), row_scales, feedback.moments)
     packed = pack_checked(feedback.matrix_of(indices), bits, name)

@@ -55,6 +55,10 @@ class CompressConfig:
     """A 16-bit scale for each row (ours)."""
     num_sweeps: int = 4
     """Times that tables are fitted to what feedback made of the weights."""
+    num_descents: int = 3
+    """Times that each entry is chosen anew, given all others."""
+    weighs_outputs: bool = True
+    """Rows that share a table count by what errors of their outputs cost the model; or all alike."""
     sensitivity: SensitivityMethod = SensitivityMethod.ESTIMATED
     """What the widths are chosen by."""
     rotate_values: bool = False
@@ -65,8 +69,10 @@ class CompressConfig:
     def __post_init__(self) -> None:
         if not self.widths_bits or set(self.widths_bits) - set(WIDTHS_BITS):
             raise ValueError(f"widths_bits are of {WIDTHS_BITS}, not {self.widths_bits}")
-        if not 0 < self.target_bits_per_weight < np.inf or self.num_sweeps < 1:
-            raise ValueError("target_bits_per_weight must be above 0 and finite, num_sweeps at least 1")
+        if not 0 < self.target_bits_per_weight < np.inf or self.num_sweeps < 1 or self.num_descents < 0:
+            raise ValueError(
+                "target_bits_per_weight must be above 0 and finite, num_sweeps at least 1, num_descents not below 0"
+            )
 
     @property
     def num_passes(self) -> int:
@@ -235,9 +241,10 @@ class _Passes:
             feedback,
             width,
             self._config.rows_per_table,
-            row_importance=importance[name],
+            row_importance=importance[name] if self._config.weighs_outputs else None,
             with_row_scales=self._config.row_scales,
             num_sweeps=self._config.num_sweeps,
+            num_descents=self._config.num_descents,
             name=name,
         )
 
@@ -279,7 +286,7 @@ def _tried(
         config.rows_per_table,
         with_row_scales=config.row_scales,
         num_sweeps=1,
-        num_passes=0,
+        num_descents=0,
     )
     difference = weight[rows] - small.dequantize()
     moved = np.einsum("oi,oi->o", difference @ moments.astype(np.float32), difference)
