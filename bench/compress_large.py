@@ -1,4 +1,4 @@
-"""Time and memory to compress a model of the on-device shape: 2.6B parameters, random weights, block by block from disk.
+"""Time and memory to compress a model of the on-device shape: 2.6B parameters, random weights, from disk.
 
     python bench/compress_large.py runs/large --json bench/results/compress_large.json
 

@@ -15,7 +15,7 @@ from codling.errors import Terminated, UserError
 from codling.train.host import prepare_host
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 130, 143
-RESUMABLE = (["build"], ["recover"], ["adapt"])
+RESUMABLE = (["build"], ["compress"], ["recover"], ["adapt"])
 """Commands that go on where they were when they are given again."""
 
 app = typer.Typer(

@@ -2,9 +2,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jaxtyping import PRNGKeyArray
 
-from codling.artifact.outputs import new_directory, new_file
-from codling.errors import UserError
+from codling.artifact.outputs import new_directory, new_file, run_stage_as
+from codling.artifact.stage import Inputs, Stage
+from codling.artifact.workspace import SilentReporter, Workspace
+from codling.errors import Terminated, UserError
+from codling.tokenizer.train import TokenizerConfig
 
 
 def test_a_directory_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
@@ -40,6 +44,40 @@ def test_what_fails_leaves_nothing(tmp_path: Path, new: Any) -> None:
 
     with pytest.raises(ZeroDivisionError):
         fail()
+    assert not list(tmp_path.iterdir())
+
+
+def run_into(out: Path, fail: BaseException | None) -> list[str]:
+    """Run a stage that notes what it finds and writes a file; returns what it found."""
+    found: list[str] = []
+
+    def run(config: object, inputs: Inputs, workspace: Workspace, key: PRNGKeyArray) -> dict[str, Any]:
+        found.extend(path.name for path in workspace.path.iterdir())
+        (workspace.path / "file").write_text("text")
+        if fail is not None:
+            raise fail
+        return {}
+
+    run_stage_as(out, Stage("x", "bundle", 1, TokenizerConfig(vocab_size=600), {}, run), {}, 0, SilentReporter())
+    return found
+
+
+def test_a_stage_takes_its_place_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for stop in (KeyboardInterrupt(), Terminated("stopped")):
+        with pytest.raises(type(stop)):
+            run_into(out, stop)
+        assert not out.exists()
+    assert "file" in run_into(out, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (out / "file").read_text() == "text"
+    with pytest.raises(UserError, match="out: not empty"):
+        run_into(out, None)
+
+
+def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_into(tmp_path / "out", ZeroDivisionError())
     assert not list(tmp_path.iterdir())
 
 

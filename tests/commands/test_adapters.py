@@ -61,6 +61,14 @@ def test_the_same_seed_gives_the_same_bytes(capsys: pytest.CaptureFixture[str], 
     assert (small.parent / "three" / "model.safetensors").read_bytes() == (small / "model.safetensors").read_bytes()
 
 
+def test_a_rotated_bundle_is_compared_with_its_teacher_rotated(capsys: pytest.CaptureFixture[str], text: Path) -> None:
+    compress = ("compress", "server", "--calibration", "long.txt", "--bits", "6.5", "--rotate", "values")
+    succeeded(capsys, *compress, "--out", "turned")
+    recover = ("recover", "turned", "--teacher", "server", "--text", "long.txt", "--rank", "8", "--out", "recovered")
+    found = json.loads(succeeded(capsys, *recover, *FEW, "--json"))["divergence"]
+    assert found["adapter_start"] < found["palettized"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

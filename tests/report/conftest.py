@@ -1,7 +1,6 @@
 """A small finished build: manifests, records and answers with numbers that are easy to find again."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,15 +35,12 @@ INPUTS: dict[str, dict[str, str]] = {
     "device_continued": {"tokens": "tokens", "model": "device_distill"},
     "device_long_context": {"tokens": "tokens", "model": "device_continued"},
     "device_sft": {"tokens": "tokens", "model": "device_long_context"},
-    "device_compress": {"model": "device_sft"},
+    "device_compress": {"tokens": "tokens", "model": "device_sft"},
     "device_recover": {"tokens": "tokens", "model": "device_compress", "teacher": "device_sft"},
-    **{
-        f"device_adapt_{name}": {"tokens": "tokens", "model": "device_compress", "recovery": "device_recover"}
-        for name in ADAPTED
-    },
+    **{f"device_adapt_{name}": {"tokens": "tokens", "model": "device_recover"} for name in ADAPTED},
     "server": {"model": "server_sft", "tokenizer": "tokenizer"},
-    "device": {"model": "device_compress", "recovery": "device_recover", "tokenizer": "tokenizer"}
-    | {name: f"device_adapt_{name}" for name in ADAPTED},
+    "device": {"model": "device_recover", "tokenizer": "tokenizer"}
+    | {f"adapter_{name}": f"device_adapt_{name}" for name in ADAPTED},
     "measure": {"tokens": "tokens", "server": "server", "device": "device", "conversations": "conversations"},
 }
 
@@ -187,10 +183,19 @@ def metrics_of(stage: str) -> dict[str, Any]:
                 "adapter_start": heldout(4.3, 0.7),
                 "recovered": heldout(4.25, 0.65),
             },
-            "divergence": {"palettized": 0.08, "adapter_start": 0.05, "recovered": 0.02},
+            "divergence": {"dense": 0.0, "palettized": 0.08, "adapter_start": 0.05, "recovered": 0.02},
             "share_won_back": 0.75,
             "num_adapter_parameters": 50_000,
             "trains_tables": True,
+        },
+        **{
+            f"device_adapt_{name}": {
+                "num_tokens": 4000,
+                "nll_before": {name: 0.65},
+                "nll_after": {name: 0.525},
+                "num_adapter_parameters": 50_000,
+            }
+            for name in ADAPTED
         },
         "server": sizes | {"bits_per_weight_projections": 32.0, "bits_per_weight_total": 32.0},
         "device": {
@@ -263,24 +268,13 @@ def _write_answers(folder: Path) -> None:
     (folder / "measure" / "measurements.json").write_text(json.dumps(measured), encoding="utf-8")
 
 
-def make_older(inputs: dict[str, Artifact]) -> None:
-    """The sample as builds were that palettized every matrix alike, measured no divergence and had one adapter."""
+def drop_features(inputs: dict[str, Artifact]) -> None:
+    """The sample as a recipe without features leaves it."""
     for name in ADAPTED:
         del inputs[f"device_adapt_{name}"]
-    path, manifest = inputs.pop("device_compress")
-    older = Artifact(path, replace(manifest, stage="device_palettize"))
-    del older.manifest.metrics["matrices"]
-    recovery = inputs["device_recover"].manifest.metrics
-    del recovery["divergence"], recovery["trains_tables"]
-    before = list(inputs.items())
-    inputs.clear()
-    for name, artifact in before:
-        if name == "device_recover":
-            inputs["device_palettize"] = older
-        inputs[name] = artifact
-    measured = json.loads((inputs["measure"].path / "measurements.json").read_text(encoding="utf-8"))
-    del measured["adapters"]
-    (inputs["measure"].path / "measurements.json").write_text(json.dumps(measured), encoding="utf-8")
+        del inputs["device"].manifest.inputs[f"adapter_{name}"]
+    file = inputs["measure"].path / "measurements.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"adapters": {}}), encoding="utf-8")
 
 
 def _skill_figures(is_right: list[bool]) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import re
 from itertools import combinations
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from codling.report.diagram import (
 from codling.report.rounds import aligned_side
 from codling.report.stage_table import stage_rows
 from codling.report.titles import is_feature_adapter
-from tests.report.conftest import ADAPTED, make_older
+from tests.report.conftest import ADAPTED, drop_features
 from tests.report.sample_rounds import add_rounds
 
 
@@ -54,21 +55,45 @@ def test_boxes_do_not_overlap_and_lie_within(inputs: dict[str, Artifact]) -> Non
     check_boxes(diagram)
 
 
-def test_all_feature_adapters_are_one_box_with_one_arrow_on(inputs: dict[str, Artifact]) -> None:
+def downward(diagram: Diagram) -> dict[tuple[str, str], float]:
+    """The x of each straight arrow, by the boxes that it joins: it ends at the first box in its way."""
+    found = {}
+    for arrow in diagram.arrows:
+        if line := re.fullmatch(r"M([\d.]+) ([\d.]+)V([\d.]+)", arrow.path):
+            x, top, bottom = (float(value) for value in line.groups())
+            met = [box for box in diagram.boxes if box.x <= x <= box.x + box.width]
+            (source,) = (box.row.name for box in met if box.y + BOX_HEIGHT == top)
+            target = min((box for box in met if box.y >= top), key=lambda box: box.y)
+            assert target.y == bottom
+            found[source, target.row.name] = x
+    return found
+
+
+def test_all_feature_adapters_are_one_box_which_the_recovered_model_passes(inputs: dict[str, Artifact]) -> None:
     diagram = build_diagram(stage_rows(inputs))
     boxes = {box.row.name: box for box in diagram.boxes}
     assert boxes["feature_adapters"].row.title == "3 feature adapters"
-    assert boxes["device_recover"].y < boxes["feature_adapters"].y < boxes["device"].y
+    assert not boxes["feature_adapters"].is_control
     assert len(diagram.arrows) == len(set(diagram.arrows))
+    arrows = downward(diagram)
+    names = ("device_compress", "device_recover", "feature_adapters", "device")
+    assert {pair for pair in arrows if set(pair) <= set(names)} == {
+        ("device_compress", "device_recover"),
+        ("device_recover", "feature_adapters"),
+        ("device_recover", "device"),
+        ("feature_adapters", "device"),
+    }
+    assert arrows["device_recover", "device"] < boxes["feature_adapters"].x
 
 
 def test_a_build_without_feature_adapters_has_no_box_and_no_gap_for_them(inputs: dict[str, Artifact]) -> None:
     height = build_diagram(stage_rows(inputs)).height
-    make_older(inputs)
+    drop_features(inputs)
     diagram = build_diagram(stage_rows(inputs))
     check_boxes(diagram)
     assert len(diagram.boxes) == len(inputs)
     assert diagram.height == height - ROW_HEIGHT
+    assert ("device_recover", "device") in downward(diagram)
 
 
 def test_teachers_have_arrows_of_their_own(inputs: dict[str, Artifact]) -> None:

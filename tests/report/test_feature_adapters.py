@@ -30,10 +30,5 @@ def test_the_example_is_the_first_that_differs_or_the_first() -> None:
 
 def test_other_units_have_no_interval_of_shares() -> None:
     figures = {**adapter_figures(0.5, 0.6, 20, 5), "unit": "partial"}
-    del figures["swap_ms"]
     (adapter,) = feature_adapters({"adapters": {"summaries": figures}})
-    assert (adapter.title, adapter.paired, adapter.swap_ms) == ("Summaries", None, None)
-
-
-def test_a_build_that_measured_none_has_none() -> None:
-    assert feature_adapters({"device": {}}) == []
+    assert (adapter.title, adapter.paired) == ("Summaries", None)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from codling.artifact.stage import Artifact
 from codling.report.stage_table import num_tokens, stage_rows
-from tests.report.conftest import make_older, trained
+from tests.report.conftest import ADAPTED
 from tests.report.sample_rounds import add_rounds
 
 
@@ -34,16 +34,12 @@ def test_palettization_is_measured_by_its_recovery(inputs: dict[str, Artifact]) 
     assert [(c.before, c.after) for c in rows["device_recover"].changes] == [(4.4, 4.25), (0.8, 0.65)]
 
 
-def test_palettization_at_one_width_is_measured_by_it_too(inputs: dict[str, Artifact]) -> None:
-    make_older(inputs)
-    assert [change.after for change in stage_rows(inputs)["device_palettize"].changes] == [4.4, 0.8]
-
-
 def test_a_feature_adapter_is_for_its_skill(inputs: dict[str, Artifact]) -> None:
-    inputs["device_adapt_intents"].manifest.metrics.update(trained(4.2, 4.3, 0.8, 0.5))
-    aim = stage_rows(inputs)["device_adapt_intents"].aim
-    assert aim is not None
-    assert (aim.of, aim.after) == ("skills", 0.5)
+    rows = stage_rows(inputs)
+    for name in ADAPTED:
+        row = rows[f"device_adapt_{name}"]
+        assert row.changes == ((name, 0.65, 0.525),)
+        assert row.aim == row.changes[0]
 
 
 def test_a_corpus_is_not_training(inputs: dict[str, Artifact]) -> None:

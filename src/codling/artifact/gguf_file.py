@@ -7,6 +7,7 @@ Source: names, keys and layout are those of llama.cpp's own converter, as its `g
 """
 
 import importlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,14 +36,13 @@ def export_gguf(bundle: Bundle, out: Path, weight_type: str = DEFAULT_TYPE) -> N
     """
     if weight_type not in WEIGHT_TYPES:
         raise UserError(f"unknown type of weights '{weight_type}' (known: {', '.join(WEIGHT_TYPES)})")
-    gguf = _gguf()
+    gguf = gguf_package()
     tokenizer = gguf_tokenizer(bundle.tokenizer)
     config = bundle.model.config
-    architecture = gguf.MODEL_ARCH.QWEN3 if config.query_key_norm else gguf.MODEL_ARCH.LLAMA
-    names = gguf.get_tensor_name_map(architecture, config.num_layers)
     tensors = model_tensors(bundle.model)
+    names = gguf_names(config, tensors)
     with new_file(out) as partial:
-        writer = gguf.GGUFWriter(partial, gguf.MODEL_ARCH_NAMES[architecture])
+        writer = gguf.GGUFWriter(partial, gguf.MODEL_ARCH_NAMES[_architecture(config)])
         try:
             writer.add_name(bundle.identity)
             writer.add_file_type(gguf.LlamaFileType[WEIGHT_TYPES[weight_type]])
@@ -54,9 +54,8 @@ def export_gguf(bundle: Bundle, out: Path, weight_type: str = DEFAULT_TYPE) -> N
             }
             for name, weights in tensors.items():
                 block_size, block_bytes = gguf.GGML_QUANT_SIZES[types[name]]
-                their_name = names.get_name(name, try_suffixes=(".weight",))
                 size_bytes = weights.size // block_size * block_bytes
-                writer.add_tensor_info(their_name, weights.shape, np.dtype(np.float32), size_bytes, types[name])
+                writer.add_tensor_info(names[name], weights.shape, np.dtype(np.float32), size_bytes, types[name])
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()
@@ -69,11 +68,23 @@ def export_gguf(bundle: Bundle, out: Path, weight_type: str = DEFAULT_TYPE) -> N
             writer.close()
 
 
-def _gguf() -> Any:
+def gguf_package() -> Any:
+    """llama.cpp's Python package. Errors: `UserError` where it is missing."""
     try:
         return importlib.import_module("gguf")
     except ImportError:
-        raise UserError("writing GGUF files needs gguf: pip install 'codling[gguf]'") from None
+        raise UserError("GGUF files need gguf: pip install 'codling[gguf]'") from None
+
+
+def gguf_names(config: ModelConfig, names: Iterable[str]) -> dict[str, str]:
+    """What GGUF calls each of a model's tensors, by its Hugging Face name."""
+    theirs = gguf_package().get_tensor_name_map(_architecture(config), config.num_layers)
+    return {name: theirs.get_name(name, try_suffixes=(".weight",)) for name in names}
+
+
+def _architecture(config: ModelConfig) -> Any:
+    architectures = gguf_package().MODEL_ARCH
+    return architectures.QWEN3 if config.query_key_norm else architectures.LLAMA
 
 
 def _type_of(weights: np.ndarray, weight_type: str) -> str:

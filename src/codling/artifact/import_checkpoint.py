@@ -13,7 +13,7 @@ from codling.artifact.checkpoint import FLOAT_TYPES, Checkpoint, open_checkpoint
 from codling.artifact.hf import EMBEDDING_NAME, HEAD_NAME, WEIGHTS_FILE
 from codling.artifact.manifest import file_sha256
 from codling.artifact.model_files import write_config
-from codling.artifact.outputs import new_directory, run_stage_into
+from codling.artifact.outputs import check_out, run_stage_as
 from codling.artifact.stage import Artifact, Inputs, Stage
 from codling.artifact.tensor_files import stream_tensors
 from codling.artifact.workspace import SilentReporter, Workspace
@@ -37,16 +37,15 @@ class ImportConfig:
 def import_checkpoint(directory: Path, out: Path) -> Artifact:
     """Make a bundle in `out` of the checkpoint in `directory`.
 
-    Errors: `UserError` as for `open_checkpoint` and `new_directory`, for a value that is not finite, and for an output
+    Errors: `UserError` as for `open_checkpoint` and `check_out`, for a value that is not finite, and for an output
     embedding of its own; then nothing is written.
     Price: each file is read twice, to be hashed and to be copied; no more than two tensors are ever in memory.
     """
     checkpoint = open_checkpoint(directory)
-    with new_directory(out) as partial_out:
-        origin = ImportConfig(files_sha256={path.name: file_sha256(path) for path in checkpoint.files})
-        stage = Stage("import", "bundle", VERSION, origin, {}, partial(_run, checkpoint, str(directory)))
-        manifest = run_stage_into(partial_out, stage, {}, 0, SilentReporter())
-    return Artifact(out, manifest)
+    check_out(out)
+    origin = ImportConfig(files_sha256={path.name: file_sha256(path) for path in checkpoint.files})
+    stage = Stage("import", "bundle", VERSION, origin, {}, partial(_run, checkpoint, str(directory)))
+    return run_stage_as(out, stage, {}, 0, SilentReporter())
 
 
 def _run(

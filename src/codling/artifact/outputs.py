@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from codling.artifact.manifest import Manifest
 from codling.artifact.stage import Artifact, Inputs, Stage, run_stage
 from codling.artifact.workspace import Reporter
 from codling.errors import Terminated, UserError
@@ -51,15 +50,6 @@ def new_file(out: Path) -> Iterator[Path]:
         partial.rename(out)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def run_stage_into(directory: Path, stage: Stage, inputs: Inputs, seed: int, reporter: Reporter) -> Manifest:
-    """Run a stage whose artifact is to be a new directory itself, and not one of many in a store."""
-    made = run_stage(stage, inputs, directory, seed, reporter)
-    for path in made.path.iterdir():
-        path.rename(directory / path.name)
-    made.path.rmdir()
-    return made.manifest
 
 
 def run_stage_as(out: Path, stage: Stage, inputs: Inputs, seed: int, reporter: Reporter) -> Artifact:

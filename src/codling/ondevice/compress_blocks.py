@@ -13,6 +13,8 @@ Source: the report says that less important layers have 2 bits, and not how they
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +34,7 @@ from codling.model.block import Block
 from codling.ondevice.blocks import Blocks
 from codling.ondevice.compress_choices import SensitivityMethod
 from codling.ondevice.input_moments import Hidden, advance, block_moments, embed, linears, with_weights
+from codling.ondevice.kept_work import FirstPasses, KeptWork
 from codling.ondevice.measured_sensitivity import MeasuredSensitivity
 from codling.ondevice.output_importance import importance_by_layer
 from codling.ondevice.rotate_blocks import RotatedBlocks
@@ -56,9 +59,9 @@ class CompressConfig:
     num_sweeps: int = 4
     """Times that tables are fitted to what feedback made of the weights."""
     num_descents: int = 3
-    """Times that each entry is chosen anew, given all others."""
+    """Times that every entry is chosen anew, given all others."""
     weighs_outputs: bool = True
-    """Rows that share a table count by what errors of their outputs cost the model; or all alike."""
+    """Whether rows that share a table count by what errors of their outputs cost."""
     sensitivity: SensitivityMethod = SensitivityMethod.ESTIMATED
     """What the widths are chosen by."""
     rotate_values: bool = False
@@ -69,10 +72,10 @@ class CompressConfig:
     def __post_init__(self) -> None:
         if not self.widths_bits or set(self.widths_bits) - set(WIDTHS_BITS):
             raise ValueError(f"widths_bits are of {WIDTHS_BITS}, not {self.widths_bits}")
-        if not 0 < self.target_bits_per_weight < np.inf or self.num_sweeps < 1 or self.num_descents < 0:
-            raise ValueError(
-                "target_bits_per_weight must be above 0 and finite, num_sweeps at least 1, num_descents not below 0"
-            )
+        if not 0 < self.target_bits_per_weight < np.inf:
+            raise ValueError("target_bits_per_weight must be above 0 and finite")
+        if self.num_sweeps < 1 or self.num_descents < 0:
+            raise ValueError("num_sweeps must be at least 1, num_descents at least 0")
 
     @property
     def num_passes(self) -> int:
@@ -121,8 +124,12 @@ def compress_blocks(
     config: CompressConfig,
     key: PRNGKeyArray,
     progress: Callable[[int], None] = lambda num_done: None,
+    kept: Path | None = None,
 ) -> Compressed:
     """Compress every linear layer; `progress` hears how many of the num_passes * num_layers steps are done.
+
+    What is done is kept in the directory `kept`, if one is given, and not done again: the same call goes on where it
+    was stopped, and ends in the same bytes. The directory must be this call's own.
 
     Errors: `UserError` for a calibration text of fewer than MIN_CALIBRATION_TOKENS tokens, an average that cannot be
     met, weights that are NaN or infinite, a residual stream that cannot be rotated.
@@ -130,26 +137,19 @@ def compress_blocks(
     check_text(batches)
     dense = rotated(model, config)
     passes = _Passes(dense, config, progress)
-    start = [embed(dense.embedding, batch) for batch in batches]
-    before, errors, shapes = passes.forward(start)
-    importance = passes.backward(before, key)
-    nats = {
-        name: {width: 0.5 * float(importance[name] @ moved) for width, moved in tried.items()}
-        for name, tried in errors.items()
-    }
-    if config.sensitivity is SensitivityMethod.MEASURED:
-        nats = passes.measure(before, importance)
+    start, work = [embed(dense.embedding, batch) for batch in batches], KeptWork(kept)
+    first = work.first_passes(lambda: passes.first(start, key))
     sensitivities = {
-        name: {width: Sensitivity(_stored(shapes[name], width, config), cost) for width, cost in found.items()}
-        for name, found in nats.items()
+        name: {width: Sensitivity(_stored(first.shapes[name], width, config), cost) for width, cost in found.items()}
+        for name, found in first.nats.items()
     }
     choices = {
         name: {width: Choice(one.stored_bits, one.nats_per_token) for width, one in found.items()}
         for name, found in sensitivities.items()
     }
-    num_weights = {name: math.prod(shape) for name, shape in shapes.items()}
+    num_weights = {name: math.prod(shape) for name, shape in first.shapes.items()}
     allocation = allocate_bits(num_weights, choices, config.target_bits_per_weight)
-    return Compressed(passes.palettize(start, allocation, importance), sensitivities, dense)
+    return Compressed(passes.palettize(start, allocation, first.importance, work), sensitivities, dense)
 
 
 def rotated(model: Blocks, config: CompressConfig) -> RotatedBlocks:
@@ -163,6 +163,18 @@ class _Passes:
     def __init__(self, model: Blocks, config: CompressConfig, progress: Callable[[int], None]) -> None:
         self._model, self._config, self._progress, self._num_done = model, config, progress, 0
         self._shape = model.config.head_dim, model.config.rope_theta
+
+    def first(self, start: list[Hidden], key: PRNGKeyArray) -> FirstPasses:
+        """All passes but the last."""
+        before, errors, shapes = self.forward(start)
+        importance = self.backward(before, key)
+        if self._config.sensitivity is SensitivityMethod.MEASURED:
+            return FirstPasses(shapes, importance, self.measure(before, importance))
+        nats = {
+            name: {width: 0.5 * float(importance[name] @ moved) for width, moved in tried.items()}
+            for name, tried in errors.items()
+        }
+        return FirstPasses(shapes, importance, nats)
 
     def forward(
         self, rows: list[Hidden]
@@ -203,19 +215,31 @@ class _Passes:
         return nats
 
     def palettize(
-        self, rows: list[Hidden], allocation: Allocation, importance: dict[str, np.ndarray]
+        self, rows: list[Hidden], allocation: Allocation, importance: dict[str, np.ndarray], work: KeptWork
     ) -> dict[str, PalettizedMatrix]:
         """Every matrix at its width; each block is fed by the compressed ones before it."""
+        self._num_done = (self._config.num_passes - 1) * self._model.config.num_layers
         matrices: dict[str, PalettizedMatrix] = {}
         for layer, block in self._blocks():
-            small: dict[str, np.ndarray] = {}
-            for path, weight, _, feedback in self._fed(block, rows):
-                name = tensor_name(layer, path)
-                width = allocation.width_bits[name]
-                matrices[name] = self._palettized(name, weight, feedback, width, importance)
-                small[path] = matrices[name].dequantize()
-            replaced = with_weights(block, small)
+            small = work.block(layer, partial(self._palettized_block, layer, block, rows, allocation, importance))
+            weights = {path: small[tensor_name(layer, path)].dequantize() for path, _ in linears(block)}
+            replaced = with_weights(block, weights)
             rows = [advance(replaced, hidden, *self._shape) for hidden in rows]
+            matrices |= small
+        return matrices
+
+    def _palettized_block(
+        self,
+        layer: int,
+        block: Block,
+        rows: list[Hidden],
+        allocation: Allocation,
+        importance: dict[str, np.ndarray],
+    ) -> dict[str, PalettizedMatrix]:
+        matrices = {}
+        for path, weight, _, feedback in self._fed(block, rows):
+            name = tensor_name(layer, path)
+            matrices[name] = self._palettized(name, weight, feedback, allocation.width_bits[name], importance)
         return matrices
 
     def _fed(self, block: Block, rows: list[Hidden]) -> Iterator[tuple[str, np.ndarray, np.ndarray, Feedback]]:

@@ -12,7 +12,7 @@ from jaxtyping import PRNGKeyArray
 from codling.artifact.block_files import BlockFiles
 from codling.artifact.bundle import is_palettized, load_tokenizer, write_tokenizer_files
 from codling.artifact.hf import EMBEDDING_NAME, WEIGHTS_FILE
-from codling.artifact.outputs import new_directory, run_stage_into
+from codling.artifact.outputs import check_out, run_stage_as
 from codling.artifact.stage import Artifact, Inputs, Stage, load_artifact
 from codling.artifact.tensor_files import StoredTensors
 from codling.artifact.workspace import Reporter, Workspace
@@ -61,11 +61,12 @@ def compress_bundle(
     seed: int,
     reporter: Reporter,
 ) -> Artifact:
-    """Write the compressed bundle to `out`.
+    """Write the compressed bundle to `out`; interrupted, the same call goes on where it was.
 
-    Errors: `UserError` for what is no dense bundle, and as for `compress_blocks` and `new_directory`; then nothing is
+    Errors: `UserError` for what is no dense bundle, and as for `compress_blocks` and `check_out`; then nothing is
     written.
     """
+    check_out(out)
     bundle = load_artifact(directory, "bundle")
     if is_palettized(directory):
         raise UserError(f"{directory}: is compressed already; compress the bundle that it was made from")
@@ -79,11 +80,8 @@ def compress_bundle(
     check_bits({name: (shape[0], shape[1]) for name, shape in shapes.items() if len(shape) == 2}, config)
     text_sha256 = hashlib.sha256("\0".join(documents).encode()).hexdigest()
     whole = CompressBundleConfig(compress=config, calibration=calibration, text_sha256=text_sha256)
-    with new_directory(out) as partial_out:
-        run = partial(_run, batches, tokenizer)
-        stage = Stage("compress", "bundle", 2, whole, {"bundle": "bundle"}, run)
-        manifest = run_stage_into(partial_out, stage, {"bundle": bundle}, seed, reporter)
-    return Artifact(out, manifest)
+    stage = Stage("compress", "bundle", 2, whole, {"bundle": "bundle"}, partial(_run, batches, tokenizer))
+    return run_stage_as(out, stage, {"bundle": bundle}, seed, reporter)
 
 
 def calibration_batches(

@@ -23,10 +23,13 @@ from codling.ondevice.compress_blocks import CompressConfig, Compressed, compres
 def compress_files(
     source: Path, batches: Sequence[Batch], config: CompressConfig, out: Workspace, key: PRNGKeyArray
 ) -> dict[str, Any]:
-    """Write the model in `source` compressed into the workspace. Errors: `UserError` as for `compress_blocks`."""
+    """Write the model in `source` compressed into the workspace; stopped, the same call goes on where it was.
+
+    Errors: `UserError` as for `compress_blocks`.
+    """
     model = BlockFiles(source)
     with out.progress(config.num_passes * model.config.num_layers) as progress:
-        found = compress_blocks(model, batches, config, key, progress.update)
+        found = compress_blocks(model, batches, config, key, progress.update, out.checkpoints_path)
     matrices: dict[str, CompressedMatrix] = dict(found.matrices)
     matrices[EMBEDDING_NAME] = quantize_embedding(np.asarray(found.dense.embedding), name=EMBEDDING_NAME)
     save_compressed_files(out.path, source, matrices, found.dense.changed_vectors())

@@ -20,6 +20,7 @@ from jaxtyping import PRNGKeyArray
 from codling.adapters.lora import attach, merge, split
 from codling.artifact.adapter_files import attach_adapter, save_adapter
 from codling.artifact.hf import CONFIG_FILE, WEIGHTS_FILE
+from codling.artifact.manifest import read_manifest
 from codling.artifact.model_files import (
     load_compressed,
     load_model,
@@ -40,7 +41,9 @@ from codling.evaluate.heldout import heldout_figures
 from codling.evaluate.score import first_rows
 from codling.model.execution import Execution
 from codling.model.transformer import Transformer
+from codling.ondevice.blocks import Blocks
 from codling.ondevice.recovery_start import NUM_PASSES, RecoveryStart, attach_recovery
+from codling.ondevice.rotate_blocks import RotatedBlocks
 from codling.ondevice.trainable_tables import close_tables, open_tables
 from codling.train.loop import LoopConfig, rows_of_process, train
 from codling.train.loss import LossSums
@@ -121,7 +124,8 @@ def recover(
     compressed = load_compressed(base_directory)
     matrices = {name: matrix for name, matrix in compressed.items() if isinstance(matrix, PalettizedMatrix)}
     with build_loader(rows, config.mixture, batch_size_rows=config.loop.batch_size_rows, part=part) as loader:
-        start = _start(config, open_tables(base, matrices), teacher, loader, out, key)
+        dense = as_palettized(teacher, base_directory)
+        start = _start(config, open_tables(base, matrices), dense, loader, out, key)
         figures = {"dense": measure(teacher), "palettized": measure(base), "adapter_start": measure(merge(start))}
         trained, frozen = split(start, with_tables=config.trains_tables)
         loss_fn = matching_loss(config.hidden_weight)
@@ -162,6 +166,12 @@ def divergence_figures(model: Transformer, teacher: Transformer, batches: Sequen
     return {"divergence": measure_divergence(model, teacher, batches)._asdict()}
 
 
+def as_palettized(teacher: Transformer, base_directory: Path) -> Blocks:
+    """The teacher with its channels rotated as the base's were, so that their weights can be compared."""
+    compress = read_manifest(base_directory).config["compress"]
+    return RotatedBlocks(teacher, values=compress["rotate_values"], residual=compress["rotate_residual"])
+
+
 def heldout_batches(corpus: Corpus, row_length_tokens: int, rows_per_kind: int) -> list[Batch]:
     """Held-out rows of all kinds and skills; equally many a kind, where there are as many."""
     kinds = [*corpus.text_kinds, *corpus.skills]
@@ -172,7 +182,7 @@ def heldout_batches(corpus: Corpus, row_length_tokens: int, rows_per_kind: int) 
 def _start(
     config: RecoverConfig,
     base: Transformer,
-    teacher: Transformer,
+    dense: Blocks,
     loader: BatchLoader,
     out: Workspace,
     key: PRNGKeyArray,
@@ -184,7 +194,7 @@ def _start(
     batches = list(islice(loader, config.calibration_batches))
     loader.set_state(place)
     with out.progress(NUM_PASSES * base.config.num_layers) as progress:
-        return attach_recovery(base, teacher, batches, config.rank, key, config.start, progress.update)
+        return attach_recovery(base, dense, batches, config.rank, key, config.start, progress.update)
 
 
 @lru_cache

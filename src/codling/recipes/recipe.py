@@ -255,7 +255,7 @@ def _compared(alignment: AlignmentConfig) -> tuple[str, ...]:
 def _report(recipe: Recipe, graph: tuple[Stage, ...]) -> Stage:
     """The page about all that went before."""
     config = ReportConfig(recipe_name=recipe.name, recipe=to_dict(recipe))
-    return Stage("report", "report", 1, config, {stage.name: stage.name for stage in graph}, run_report)
+    return Stage("report", "report", 2, config, {stage.name: stage.name for stage in graph}, run_report)
 
 
 def _second_half(

@@ -37,5 +37,4 @@ def _box(adapters: list[StageRow]) -> StageRow:
         wall_time_s=sum(row.wall_time_s for row in adapters),
         started=min(row.started for row in adapters),
         changes=() if others else first.changes,
-        inputs={role: source for row in adapters for role, source in row.inputs.items()},
     )

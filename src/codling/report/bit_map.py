@@ -3,7 +3,6 @@
 Widths are told by how full a cell is and by a number in it, so no color need be told from another.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -71,8 +70,8 @@ class WidthCount(NamedTuple):
 
     shade: Shade
     num_matrices: int
-    nats_of_all: float | None
-    """The cost if every matrix had this width; None where it was not estimated."""
+    nats_of_all: float
+    """The cost if every matrix had this width."""
 
 
 class BitMap(NamedTuple):
@@ -85,8 +84,8 @@ class BitMap(NamedTuple):
     projections: tuple[ProjectionRow, ...]
     cells: tuple[Cell, ...]
     widths: tuple[WidthCount, ...]
-    nats_as_chosen: float | None
-    """The cost of the widths as they are; None where it was not estimated."""
+    nats_as_chosen: float
+    """The cost of the widths as they are."""
     cell_height: float = CELL_HEIGHT
 
 
@@ -102,11 +101,9 @@ class Matrix(NamedTuple):
     """Width -> what it costs if all other matrices stay as they are."""
 
 
-def bit_map(figures: Mapping[str, Mapping[str, Any]]) -> BitMap | None:
-    """Lay out the matrices of which a stage's metrics tell, by tensor name; None where they tell of none."""
+def bit_map(figures: Mapping[str, Mapping[str, Any]]) -> BitMap:
+    """Lay out the matrices of which a stage's metrics tell, by tensor name."""
     matrices = _matrices(figures)
-    if not matrices:
-        return None
     num_layers = 1 + max(matrix.layer for matrix in matrices)
     pitch = max(MIN_PITCH, min(MAX_PITCH, LAYERS_ROOM // num_layers))
     tops = _tops()
@@ -125,18 +122,17 @@ def bit_map(figures: Mapping[str, Mapping[str, Any]]) -> BitMap | None:
             for one in matrices
         ),
         widths=tuple(_width_counts(matrices)),
-        nats_as_chosen=_sum_of([one.nats_per_token.get(one.width_bits) for one in matrices]),
+        nats_as_chosen=sum(one.nats_per_token[one.width_bits] for one in matrices),
     )
 
 
 def _matrices(figures: Mapping[str, Mapping[str, Any]]) -> list[Matrix]:
-    """Those of layers, layer by layer; others have no place in the map."""
+    """Layer by layer."""
     found = []
     for name, one in figures.items():
-        place = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", name)
-        if place is not None and place[2] in PROJECTIONS:
-            costs = {int(width): cost for width, cost in one.get("nats_per_token", {}).items()}
-            found.append(Matrix(name, int(place[1]), place[2], one["width_bits"], one["stored_bits_per_weight"], costs))
+        layer, projection = name.removeprefix("model.layers.").split(".", 1)
+        costs = {int(width): cost for width, cost in one["nats_per_token"].items()}
+        found.append(Matrix(name, int(layer), projection, one["width_bits"], one["stored_bits_per_weight"], costs))
     order = list(PROJECTIONS)
     return sorted(found, key=lambda matrix: (matrix.layer, order.index(matrix.projection)))
 
@@ -163,21 +159,15 @@ def _rows(matrices: Sequence[Matrix], tops: Mapping[str, float]) -> list[Project
 
 
 def _width_counts(matrices: Sequence[Matrix]) -> list[WidthCount]:
-    """Widths that some matrix has, and those that were only tried."""
-    widths = sorted({matrix.width_bits for matrix in matrices} | {w for one in matrices for w in one.nats_per_token})
+    """Of each width that was tried, as all were for every matrix."""
     return [
         WidthCount(
             Shade(width),
             sum(matrix.width_bits == width for matrix in matrices),
-            _sum_of([matrix.nats_per_token.get(width) for matrix in matrices]),
+            sum(matrix.nats_per_token[width] for matrix in matrices),
         )
-        for width in widths
+        for width in sorted(matrices[0].nats_per_token)
     ]
-
-
-def _sum_of(costs: Sequence[float | None]) -> float | None:
-    known = [cost for cost in costs if cost is not None]
-    return sum(known) if len(known) == len(costs) else None
 
 
 def _title(matrix: Matrix) -> str:

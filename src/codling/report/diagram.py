@@ -5,7 +5,7 @@ from typing import NamedTuple
 from codling.report.adapters_box import ADAPTERS_BOX, with_adapters_as_one
 from codling.report.rounds import SIDES
 from codling.report.rounds_box import rounds_name, with_rounds_as_one
-from codling.report.stage_table import PALETTIZING, StageRow
+from codling.report.stage_table import StageRow
 from codling.report.titles import Lane
 
 ROUNDS_ROW = tuple(rounds_name(side) for side in SIDES)
@@ -19,13 +19,13 @@ ROWS: tuple[tuple[str | None, ...], ...] = (
     ("server_long_context", "device_long_context"),
     ("server_sft", "device_sft"),
     ROUNDS_ROW,
-    *((None, name) for name in PALETTIZING),
+    (None, "device_compress"),
     (None, "device_recover"),
     (None, ADAPTERS_BOX),
     ("server", "device"),
 )
 """Server and device, side by side where they do the same."""
-OPTIONAL = {*ROUNDS_ROW, *PALETTIZING, ADAPTERS_BOX}
+OPTIONAL = {*ROUNDS_ROW, ADAPTERS_BOX}
 """Not every recipe has all of these; all the other stages it must have."""
 FIRST_ROW, LAST_ROW = ("conversations", "tokenizer", "tokens"), "measure"
 NOT_DRAWN = ("task_prompts",)
@@ -33,8 +33,8 @@ NOT_DRAWN = ("task_prompts",)
 CONTROLS = ("device_from_scratch", "device_from_scratch_continued")
 
 MARGIN, GAP, BOX_WIDTH, BOX_HEIGHT, ROW_HEIGHT = 8, 40, 216, 50, 74
-CONTROL_INDENT = 28
-"""A control stands aside, so that the arrow of what it is a control for passes it."""
+ASIDE, INDENT = (*CONTROLS, ADAPTERS_BOX), 28
+"""What stands aside by so much, so that the arrow of what goes on without it passes it."""
 SIDE_ROOM = 28
 """To the right of the device lane, for the arrow from its teacher."""
 LANE_ROOM = 26
@@ -109,7 +109,7 @@ def _boxes(rows: dict[str, StageRow]) -> list[Box]:
     for number, pair in enumerate(drawn, start=1):
         for column, name in enumerate(pair):
             if name is not None and (name in rows or name not in OPTIONAL):
-                indent = CONTROL_INDENT if name in CONTROLS else 0
+                indent = INDENT if name in ASIDE else 0
                 x = MARGIN + column * (BOX_WIDTH + GAP) + indent
                 boxes.append(Box(x, _row_y(number), BOX_WIDTH - indent, rows[name], name in CONTROLS))
     boxes.append(Box(MARGIN, _row_y(len(drawn) + 1), lanes_width, rows[LAST_ROW], False))
@@ -143,7 +143,7 @@ def _arrow(source: Box, target: Box, role: str) -> Arrow:
         # From the shared row down into a lane: to the lane's middle, with a bend under the row.
         bend, end = top + (ROW_HEIGHT - BOX_HEIGHT) / 2, target.x + target.width / 2
         return Arrow(f"M{source.x + source.width / 2:g} {top:g}V{bend:g}H{end:g}V{bottom:g}", False)
-    x = source.x + CONTROL_INDENT / 2
+    x = max(source.x, target.x) + INDENT / 2
     return Arrow(f"M{x:g} {top:g}V{bottom:g}", False)
 
 

@@ -34,7 +34,7 @@ class FeatureAdapter(NamedTuple):
     num_lost: int
     paired: PairedScore | None
     """From the recovery adapter to this one; None where another unit than `EXACT` is measured."""
-    swap_ms: float | None
+    swap_ms: float
     """To put this adapter in the place of another."""
     example: ShownPrompt | None
     """The first prompt that the two adapters answer differently, or else the first."""
@@ -42,7 +42,7 @@ class FeatureAdapter(NamedTuple):
 
 def feature_adapters(measured: Mapping[str, Any]) -> list[FeatureAdapter]:
     """All that were measured. `measured` is what the measuring stage wrote."""
-    return [_feature_adapter(name, figures) for name, figures in measured.get("adapters", {}).items()]
+    return [_feature_adapter(name, figures) for name, figures in measured["adapters"].items()]
 
 
 def _feature_adapter(name: str, figures: Mapping[str, Any]) -> FeatureAdapter:
@@ -57,7 +57,7 @@ def _feature_adapter(name: str, figures: Mapping[str, Any]) -> FeatureAdapter:
         num_won=figures["won"],
         num_lost=figures["lost"],
         paired=_paired(name, figures) if figures["unit"] == EXACT else None,
-        swap_ms=figures.get("swap_ms"),
+        swap_ms=figures["swap_ms"],
         example=_example(figures),
     )
 
@@ -76,7 +76,7 @@ def _paired(name: str, figures: Mapping[str, Any]) -> PairedScore:
 
 
 def _example(figures: Mapping[str, Any]) -> ShownPrompt | None:
-    examples = figures.get("examples", [])
+    examples = figures["examples"]
     chosen = next((one for one in examples if one["recovered"] != one["adapted"]), next(iter(examples), None))
     if chosen is None:
         return None

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from codling.artifact.stage import Inputs
-from codling.report.compression import damage
+from codling.report.compression import PALETTIZED
 from codling.report.feature_adapters import FeatureAdapter
 from codling.report.formats import Verdict, bits, count, loss, nats, percent, points, signed, size, verdict
 from codling.report.paired_scores import Comparison, PairedScore
@@ -179,19 +179,15 @@ def mean_beyond(nll_by_position: Mapping[str, float], start: int) -> float | Non
 
 
 def _recovery(metrics: Mapping[str, Any]) -> Finding:
-    lost = damage(metrics)
-    cost = f"costs {signed(lost.nats_per_token)} nats a token"
-    if lost.is_divergence:
-        cost = f"moves the device model {nats(lost.nats_per_token)} nats a token from the dense one"
-    evidence = f"Palettization {cost}, of which the adapter wins back {percent(lost.share_won_back)}."
-    if verdict(lost.nats_per_token) == "same":
-        if not lost.is_divergence:
-            change = signed(lost.nats_per_token)
-            evidence = f"Palettization changed the loss by {change}: too little to win anything back from."
+    lost, won_back = metrics["divergence"][PALETTIZED], metrics["share_won_back"]
+    evidence = (
+        f"Palettization moves the device model {nats(lost)} nats a token from the dense one, of which the adapter "
+        f"wins back {percent(won_back)}."
+    )
+    if verdict(lost) == "same":
         return Finding("same", "Palettization costs next to nothing", evidence, "compression")
-    is_gain = lost.share_won_back > 0
-    claim = f"The adapter wins back {percent(lost.share_won_back)}" if is_gain else "The adapter wins nothing back"
-    return Finding("better" if is_gain else "worse", claim, evidence, "compression")
+    claim = f"The adapter wins back {percent(won_back)}" if won_back > 0 else "The adapter wins nothing back"
+    return Finding("better" if won_back > 0 else "worse", claim, evidence, "compression")
 
 
 def _adapters(adapters: Sequence[FeatureAdapter]) -> Iterator[Finding]:

@@ -7,15 +7,12 @@ from codling.artifact.stage import Artifact, Inputs
 from codling.report.formats import Verdict, verdict
 from codling.report.titles import Lane, full_title, is_feature_adapter, lane, title
 
-PALETTIZING = ("device_compress", "device_palettize")
-"""What the stage that palettizes is called: at widths chosen for each matrix, and at the same for all."""
-
 
 class Change(NamedTuple):
     """A loss before and after a stage, in nats a token."""
 
     of: str
-    """What it is a mean over: `text` or `skills`."""
+    """What it is a mean over: `text`, `skills`, or the one skill that a feature adapter learns."""
     before: float
     after: float
 
@@ -48,11 +45,10 @@ class StageRow(NamedTuple):
 
     @property
     def aim(self) -> Change | None:
-        """The change that the stage is for: of the skills where it is trained on answers, of text elsewhere."""
+        """The change that the stage is for: of what it is trained on, skills or text."""
         if not self.changes:
             return None
-        is_for_skills = self.name.endswith(("_sft", "_rs")) or is_feature_adapter(self.name)
-        return self.changes[-1] if is_for_skills else self.changes[0]
+        return self.changes[-1] if self.name.endswith(("_sft", "_rs")) else self.changes[0]
 
 
 def stage_rows(inputs: Inputs) -> dict[str, StageRow]:
@@ -86,8 +82,11 @@ def num_tokens(metrics: Mapping[str, Any]) -> int:
 def _changes(name: str, metrics: Mapping[str, Any], inputs: Inputs) -> tuple[Change, ...]:
     if "heldout_before" in metrics:
         return _between(metrics["heldout_before"], metrics["heldout_after"])
+    if is_feature_adapter(name):
+        after = metrics["nll_after"]
+        return tuple(Change(skill, nll, after[skill]) for skill, nll in metrics["nll_before"].items())
     # Palettization's loss is measured by the stage that recovers it.
-    if name in PALETTIZING and "device_recover" in inputs:
+    if name == "device_compress":
         figures = inputs["device_recover"].manifest.metrics["heldout"]
         return _between(figures["dense"], figures["palettized"])
     if name == "device_recover":

@@ -19,7 +19,6 @@ TITLES = {
     "task_prompts": "Prompts of the rounds",
     "aligned": "Aligned model",
     "compress": "Palettization",
-    "palettize": "Palettization",
     "recover": "Recovery adapter",
     "server": "Server bundle",
     "device": "Device bundle",
