@@ -195,7 +195,8 @@ class _Tables:
 
     def entries(self, indices: UInt8[np.ndarray, " O"]) -> Float[np.ndarray, " O"]:
         """The entries that the indices stand for."""
-        return self._flat.take(self._begins + indices)
+        entries: np.ndarray = self._flat.take(self._begins + indices)
+        return entries
 
 
 def output_error(

@@ -20,6 +20,8 @@ LEAST_IMPORTANCE = 1e-6
 """Of a row, relative to the mean: what the calibration text does not use is kept as well as that costs nothing."""
 NUM_BINS = 4096
 """Values of a table that are told apart before the first sweep; entries are whole multiples of 1/127 of the largest."""
+LEAST_WIDTH = NUM_BINS / float(np.finfo(np.float32).max)
+"""Of a range that float32 can cut into so many parts."""
 SUMMED_WEIGHTS = 1 << 20
 """Weights that are added up at a time."""
 
@@ -126,9 +128,10 @@ def _binned(
     if len(values) <= NUM_BINS:
         return values, prices
     lowest, highest = float(values.min()), float(values.max())
-    # A group of one value has no range.
-    bins = ((values - lowest) * (NUM_BINS / max(highest - lowest, np.finfo(np.float32).tiny))).astype(np.intp)
-    bins = np.minimum(bins, NUM_BINS - 1)
+    width = highest - lowest
+    # A group of one value has no parts: all of it falls into the first.
+    bins_per_unit = NUM_BINS / width if width > LEAST_WIDTH else 0.0
+    bins = np.minimum(((values - lowest) * bins_per_unit).astype(np.intp), NUM_BINS - 1)
     mass, moment = (np.bincount(bins, weights, NUM_BINS) for weights in (prices, prices * values))
     empty = np.linspace(lowest, highest, NUM_BINS)
     return np.divide(moment, mass, out=empty, where=mass > 0), mass
@@ -175,4 +178,5 @@ def _of_rows(
 def _relative(row_importance: Float[np.ndarray, " O"] | None, num_rows: int) -> Float32[np.ndarray, " O"]:
     if row_importance is None or not np.any(row_importance):
         return np.ones(num_rows, np.float32)
-    return np.maximum(row_importance / np.mean(row_importance), LEAST_IMPORTANCE).astype(np.float32)
+    relative: np.ndarray = np.maximum(row_importance / np.mean(row_importance), LEAST_IMPORTANCE).astype(np.float32)
+    return relative
