@@ -18,16 +18,16 @@ def text(folder: Path) -> Path:
 def test_a_bundle_is_compressed_to_the_bits_asked_for(
     capsys: pytest.CaptureFixture[str], folder: Path, text: Path
 ) -> None:
-    arguments = ("compress", "server", "--calibration", "long.txt", "--out", "small", "--bits", "4", "--json")
+    arguments = ("compress", "server", "--calibration", "long.txt", "--out", "small", "--bits", "4.5", "--json")
     figures = json.loads(succeeded(capsys, *arguments))
-    assert figures["bits_per_weight_projections"] <= 4
+    assert figures["bits_per_weight_projections"] <= 4.5
     assert {matrix["width_bits"] for matrix in figures["matrices"].values()} == {2, 4}
     described = json.loads(succeeded(capsys, "inspect", "small", "--json"))
     assert described["is_whole"]
     assert described["model"]["is_palettized"]
     assert "perplexity" in succeeded(capsys, "evaluate", "perplexity", "small", "--text", "text.txt")
-    assert "4.00 bits a weight" not in succeeded(
-        capsys, "compress", "server", "--calibration", "long.txt", "--out", "b"
+    assert "matrices of 2 bits" in succeeded(
+        capsys, "compress", "server", "--calibration", "long.txt", "--out", "b", "--bits", "5"
     )
 
 

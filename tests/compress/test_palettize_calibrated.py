@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codling.compress import palettize_calibrated as module
 from codling.compress.error_feedback import feedback_of, output_error
 from codling.compress.palettize import palettize
 from codling.compress.palettize_calibrated import palettize_calibrated
@@ -34,15 +35,12 @@ def test_the_output_moves_less(shape: tuple[int, int], bits: int) -> None:
 
 def test_each_step_of_it_pays() -> None:
     weight, moments = draw(96, 96), correlated_moments(96)
-    errors = [
-        output_error(
-            weight,
-            palettize_calibrated(weight, feedback_of(moments), 2, num_sweeps=sweeps, num_passes=passes).dequantize(),
-            moments,
-        )
-        for sweeps, passes in ((1, 0), (4, 0), (4, 4))
-    ]
-    assert errors[0] > errors[1] > errors[2]
+
+    def error(sweeps: int, descents: int) -> float:
+        found = palettize_calibrated(weight, feedback_of(moments), 2, num_sweeps=sweeps, num_descents=descents)
+        return output_error(weight, found.dequantize(), moments)
+
+    assert error(1, 0) > error(4, 0) > error(4, 4)
 
 
 def test_outputs_that_matter_are_kept_better() -> None:
@@ -105,6 +103,22 @@ def test_a_matrix_of_few_values_is_kept_as_it_is() -> None:
     # 1.5 / 127 does not divide them, 1.5 / 126 does.
     found = palettize_calibrated(weight, feedback_of(correlated_moments(40)), 4, with_row_scales=False)
     np.testing.assert_allclose(found.dequantize(), weight, atol=1e-6)
+
+
+@pytest.mark.parametrize("in_dim", [24, 600])
+@pytest.mark.parametrize("value", [0.0, -0.25, 1e-38])
+def test_a_matrix_of_one_value_is_kept_as_it_is(in_dim: int, value: float) -> None:
+    weight = np.full((20, in_dim), value, np.float32)
+    found = palettize_calibrated(weight, feedback_of(np.eye(in_dim)), 4).dequantize()
+    np.testing.assert_allclose(found, weight, rtol=1e-2, atol=1e-30)
+
+
+def test_large_groups_are_clustered_as_well_as_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight, moments = np.random.default_rng(0).standard_t(4, size=(32, 640)).astype(np.float32), correlated_moments(640)
+    binned = output_error(weight, palettize_calibrated(weight, feedback_of(moments), 4).dequantize(), moments)
+    monkeypatch.setattr(module, "NUM_BINS", weight.size)
+    exact = output_error(weight, palettize_calibrated(weight, feedback_of(moments), 4).dequantize(), moments)
+    assert binned < 1.02 * exact
 
 
 def test_inputs_that_are_never_there_cost_nothing() -> None:

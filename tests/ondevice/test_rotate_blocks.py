@@ -41,7 +41,8 @@ def model_of(model_dim: int, head_dim: int, *, query_key_norm: bool = True) -> T
     model: Transformer = jax.tree.map(
         lambda leaf: jnp.asarray(random.normal(size=leaf.shape) / leaf.shape[-1] ** 0.5, jnp.float32), like
     )
-    return eqx.tree_at(lambda model: model.final_norm.scale, model, jnp.full(model_dim, 0.7))
+    changed: Transformer = eqx.tree_at(lambda model: model.final_norm.scale, model, jnp.full(model_dim, 0.7))
+    return changed
 
 
 def logits(model: Blocks, batch: Batch) -> np.ndarray:
@@ -105,7 +106,8 @@ BLOCK_NORMS = ("attention_norm", "feed_forward_norm")
 def scaled(change: Callable[[np.ndarray], np.ndarray]) -> Transformer:
     model = model_of(24, 8)
     scale = jnp.asarray(change(np.asarray(model.final_norm.scale)))
-    return eqx.tree_at(lambda model: model.final_norm.scale, model, scale)
+    changed: Transformer = eqx.tree_at(lambda model: model.final_norm.scale, model, scale)
+    return changed
 
 
 def test_a_final_norm_that_tells_channels_apart_is_refused() -> None:

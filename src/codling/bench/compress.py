@@ -23,8 +23,9 @@ from codling.data.tokens import tokenize_documents
 from codling.evaluate.divergence import Divergence, measure_divergence
 from codling.evaluate.perplexity import read_text
 from codling.model.count import count_parameters
-from codling.ondevice.compress_blocks import CompressConfig, SensitivityMethod
+from codling.ondevice.compress_blocks import CompressConfig
 from codling.ondevice.compress_bundle import CalibrationConfig, compress_bundle
+from codling.ondevice.compress_choices import SensitivityMethod
 from codling.ondevice.recover import RecoverConfig
 from codling.ondevice.recover_bundle import recover_bundle
 from codling.ondevice.recovery_start import RecoveryStart

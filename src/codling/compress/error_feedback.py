@@ -119,21 +119,30 @@ def descend(
     weight, all others fixed, is its entry plus the gradient over H_kk, and of a table the entry nearest to that.
     Price:  num_passes * O * I^2 * 3 / 2 multiply-adds at most; a pass that changes nothing is the last.
     """
-    tables, indices = _Tables(row_tables), indices.copy()
-    power = np.diagonal(feedback.moments)
+    indices = indices.copy()
     for _ in range(num_passes):
-        entries = entries_of(row_tables, indices)
-        gradients = feedback.moments @ (columns - entries).astype(np.float32)
-
-        def change_of(column: int, gradient: Float[np.ndarray, " O"]) -> Float[np.ndarray, " O"]:
-            picked = tables.nearest(entries[column] + gradient / power[column])  # noqa: B023  used within the pass
-            indices[column] = picked
-            change: np.ndarray = entries[column] - tables.entries(picked)  # noqa: B023
-            return change
-
-        if not _one_after_the_other(gradients, feedback.moments, change_of).any():
+        if not _descended(columns, row_tables, indices, feedback):
             break
     return indices
+
+
+def _descended(
+    columns: Float[np.ndarray, "I O"],
+    row_tables: Float[np.ndarray, "O P"],
+    indices: UInt8[np.ndarray, "I O"],
+    feedback: Feedback,
+) -> bool:
+    """One pass, in place; whether anything changed."""
+    tables, power = _Tables(row_tables), np.diagonal(feedback.moments)
+    entries = entries_of(row_tables, indices)
+    gradients = feedback.moments @ (columns - entries).astype(np.float32)
+
+    def change_of(column: int, gradient: Float[np.ndarray, " O"]) -> Float[np.ndarray, " O"]:
+        indices[column] = tables.nearest(entries[column] + gradient / power[column])
+        change: np.ndarray = entries[column] - tables.entries(indices[column])
+        return change
+
+    return bool(_one_after_the_other(gradients, feedback.moments, change_of).any())
 
 
 def entries_of(row_tables: Float[np.ndarray, "O P"], indices: UInt8[np.ndarray, "I O"]) -> Float[np.ndarray, "I O"]:
@@ -186,7 +195,8 @@ class _Tables:
 
     def entries(self, indices: UInt8[np.ndarray, " O"]) -> Float[np.ndarray, " O"]:
         """The entries that the indices stand for."""
-        return self._flat.take(self._begins + indices)
+        entries: np.ndarray = self._flat.take(self._begins + indices)
+        return entries
 
 
 def output_error(

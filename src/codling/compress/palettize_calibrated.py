@@ -15,11 +15,13 @@ from codling.compress.palettize import PalettizedMatrix, pack_checked, round_tab
 from codling.compress.partition import MIN_CELLS_PER_CLUSTER
 from codling.compress.row_scales import first_row_scales, refitted_row_scales
 
-NUM_SWEEPS, NUM_PASSES = 3, 3
+NUM_SWEEPS, NUM_DESCENTS = 3, 3
 LEAST_IMPORTANCE = 1e-6
 """Of a row, relative to the mean: what the calibration text does not use is kept as well as that costs nothing."""
 NUM_BINS = 4096
 """Values of a table that are told apart before the first sweep; entries are whole multiples of 1/127 of the largest."""
+LEAST_WIDTH = NUM_BINS / float(np.finfo(np.float32).max)
+"""Of a range that float32 can cut into so many parts."""
 SUMMED_WEIGHTS = 1 << 20
 """Weights that are added up at a time."""
 
@@ -42,14 +44,14 @@ def palettize_calibrated(
     row_importance: Float[np.ndarray, " O"] | None = None,
     with_row_scales: bool = True,
     num_sweeps: int = NUM_SWEEPS,
-    num_passes: int = NUM_PASSES,
+    num_descents: int = NUM_DESCENTS,
     name: str = "weight",
 ) -> PalettizedMatrix:
     """Palettize a matrix so that sum over outputs of importance * E[(change of the output)^2] is small.
 
     Shapes: any out_dim and in_dim; the last table may serve fewer rows. `feedback` is that of the matrix' input.
     Errors: `UserError` naming `name`: NaN or infinite weights.
-    Price:  (num_sweeps / 2 + 3 / 2 num_passes + 1) * O * I^2 multiply-adds, and a k-means a table.
+    Price:  (num_sweeps / 2 + 3 / 2 num_descents + 1) * O * I^2 multiply-adds, and a k-means a table.
     """
     weight = np.ascontiguousarray(weight, np.float32)
     require_finite(weight, name)
@@ -64,7 +66,7 @@ def palettize_calibrated(
         columns / divisor, importance, feedback, bits, rows_per_table, num_sweeps, name
     )
     row_tables = _of_rows(tables, scales, rows_per_table, len(weight))
-    indices = descend(columns / divisor, row_tables, indices, feedback, num_passes)
+    indices = descend(columns / divisor, row_tables, indices, feedback, num_descents)
     if row_scales is not None:
         row_scales = refitted_row_scales(columns, entries_of(row_tables, indices), row_scales, feedback.moments)
     packed = pack_checked(feedback.matrix_of(indices), bits, name)
@@ -126,9 +128,10 @@ def _binned(
     if len(values) <= NUM_BINS:
         return values, prices
     lowest, highest = float(values.min()), float(values.max())
-    # A group of one value has no range.
-    bins = ((values - lowest) * (NUM_BINS / max(highest - lowest, np.finfo(np.float32).tiny))).astype(np.intp)
-    bins = np.minimum(bins, NUM_BINS - 1)
+    width = highest - lowest
+    # A group of one value has no parts: all of it falls into the first.
+    bins_per_unit = NUM_BINS / width if width > LEAST_WIDTH else 0.0
+    bins = np.minimum(((values - lowest) * bins_per_unit).astype(np.intp), NUM_BINS - 1)
     mass, moment = (np.bincount(bins, weights, NUM_BINS) for weights in (prices, prices * values))
     empty = np.linspace(lowest, highest, NUM_BINS)
     return np.divide(moment, mass, out=empty, where=mass > 0), mass
@@ -175,4 +178,5 @@ def _of_rows(
 def _relative(row_importance: Float[np.ndarray, " O"] | None, num_rows: int) -> Float32[np.ndarray, " O"]:
     if row_importance is None or not np.any(row_importance):
         return np.ones(num_rows, np.float32)
-    return np.maximum(row_importance / np.mean(row_importance), LEAST_IMPORTANCE).astype(np.float32)
+    relative: np.ndarray = np.maximum(row_importance / np.mean(row_importance), LEAST_IMPORTANCE).astype(np.float32)
+    return relative

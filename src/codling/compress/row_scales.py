@@ -54,4 +54,5 @@ def refitted_row_scales(
 
 
 def _rounded(scales: Float[np.ndarray, " O"]) -> Float16[np.ndarray, " O"]:
-    return np.clip(scales, SMALLEST, LARGEST).astype(np.float16)
+    rounded: np.ndarray = np.clip(scales, SMALLEST, LARGEST).astype(np.float16)
+    return rounded

@@ -268,7 +268,7 @@ class _Passes:
             row_importance=importance[name] if self._config.weighs_outputs else None,
             with_row_scales=self._config.row_scales,
             num_sweeps=self._config.num_sweeps,
-            num_passes=self._config.num_descents,
+            num_descents=self._config.num_descents,
             name=name,
         )
 
@@ -310,7 +310,7 @@ def _tried(
         config.rows_per_table,
         with_row_scales=config.row_scales,
         num_sweeps=1,
-        num_passes=0,
+        num_descents=0,
     )
     difference = weight[rows] - small.dequantize()
     moved = np.einsum("oi,oi->o", difference @ moments.astype(np.float32), difference)

@@ -15,6 +15,7 @@ The function is the same and the weights are not: what compares weights with tho
 of a recovery adapter does, has to rotate that one as well.
 """
 
+from collections.abc import Callable
 from typing import final
 
 import equinox as eqx
@@ -112,5 +113,9 @@ def with_residual_rotated(block: Block) -> Block:
     for norm, paths in READERS.items():
         scale = getattr(block, norm).scale
         changed |= {path: turned(weights[path] * np.asarray(scale), 1) for path in paths}
-        block = eqx.tree_at(lambda block, norm=norm: getattr(block, norm).scale, block, jnp.ones_like(scale))
+        block = eqx.tree_at(_scale_of(norm), block, jnp.ones_like(scale))
     return with_weights(block, changed)
+
+
+def _scale_of(norm: str) -> Callable[[Block], Array]:
+    return lambda block: getattr(block, norm).scale
