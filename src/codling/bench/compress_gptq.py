@@ -4,7 +4,10 @@ The model goes to transformers, the calibration rows are the tokens of ours. The
 is usual with GPTQ. Everything but widths and groups is the library's default (order of columns by activation, damping).
 
 llm-compressor asks for an older transformers than the extra `compare`, and runs with that of the extra too: hence
-INSTALL. On a CPU it needs no more than it installs.
+INSTALL. On a CPU it needs no more than that.
+
+Price: seconds a setting for a million weights, if PyTorch has the processor for itself. Where it has not, its threads
+wait for each other many times as long: OMP_NUM_THREADS=1.
 
 Source: arXiv 2210.17323; https://docs.vllm.ai/projects/llm-compressor, `GPTQModifier`.
 """
