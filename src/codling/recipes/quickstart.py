@@ -91,13 +91,14 @@ def quickstart() -> Recipe:
         device_continued=text_stage(260, 3e-3, CONTINUED_MIXTURE, warmup_steps=20, data_seed=3),
         server_long_context=long_context(60, 1e-3),
         device_long_context=long_context(60, 1e-3),
-        server_sft=sft(1500, SFT_RATE),
-        device_sft=sft(1500, SFT_RATE),
+        server_sft=sft(1400, SFT_RATE),
+        device_sft=sft(1400, SFT_RATE),
         alignment=alignment(),
         device_compress=CompressStageConfig(
             compress=CompressConfig(target_bits_per_weight=3.7),
             mixture=SFT_MIXTURE,
             sequence_length_tokens=SHORT_ROW_TOKENS,
+            num_batches=8,
         ),
         device_recover=RecoverConfig(
             loop=loop(80, 1e-3, SHORT_BATCH_ROWS, warmup_steps=8),
@@ -120,7 +121,7 @@ def quickstart() -> Recipe:
 def alignment() -> AlignmentConfig:
     """One round a side, on prompts that fine-tuning has no answers to. The device's begins with more members."""
     server = alignment_round(num_pair_prompts=350, num_best_prompts=1_000)
-    device = alignment_round(num_pair_prompts=200, num_best_prompts=500, num_answers=2)
+    device = alignment_round(num_pair_prompts=200, num_best_prompts=400, num_answers=2)
     return AlignmentConfig(
         prompts=DrawPromptsConfig(
             num_train_by_skill={"tool_calls": 2_000, "story_answers": 800},
@@ -139,7 +140,7 @@ def alignment_round(*, num_pair_prompts: int, num_best_prompts: int, num_answers
         num_pair_prompts=num_pair_prompts,
         num_best_prompts=num_best_prompts,
         num_preference_steps=30,
-        num_online_iterations=5,
+        num_online_iterations=4,
         row_length_tokens=SHORT_ROW_TOKENS,
         num_answers=num_answers,
     )
