@@ -49,9 +49,9 @@ class CompressBenchConfig(NamedTuple):
 
     max_heldout_tokens: int = 65_536
     calibration: CalibrationConfig = CalibrationConfig()
-    recovery_steps: int = 300
+    recovery_steps: int = 200
     recovery_rate: float = 1e-3
-    recovery_batch_rows: int = 8
+    recovery_batch_rows: int = 4
     seed: int = 0
 
 
@@ -95,8 +95,11 @@ def run_compress_bench(
         model = model_from_tensors(dense.config, result.weights, source=result.name)
         bits = result.bits_per_weight_projections, result.bits_per_weight_total
         yield CompressFigure(result.name, *bits, 0.0, measure_divergence(model, dense, batches))
-    for target in TARGETS_BITS:
-        yield from bench.ours(f"codling {target:g}", CompressConfig(target_bits_per_weight=target), bench.recovery())
+    ours = {f"codling {target:g}": CompressConfig(target_bits_per_weight=target) for target in TARGETS_BITS}
+    for name, compress in ours.items():
+        yield bench.ours(name, compress)
+    for name, compress in ours.items():
+        yield bench.recovered(f"{name} + recovery", bench.compressed(name, compress), bench.recovery())
     yield from bench.ingredients()
 
 
@@ -112,14 +115,9 @@ class _Bench(NamedTuple):
     config: CompressBenchConfig
     say: Callable[[str], None]
 
-    def ours(
-        self, name: str, compress: CompressConfig, recovery: RecoverConfig | None = None
-    ) -> Iterator[CompressFigure]:
-        """Compressed, and recovered if it is said how."""
-        small = self.compressed(name, compress)
-        yield self.figure(name, small)
-        if recovery is not None:
-            yield self.recovered(f"{name} + recovery", small, recovery)
+    def ours(self, name: str, compress: CompressConfig) -> CompressFigure:
+        """The bundle compressed, without recovery."""
+        return self.figure(name, self.compressed(name, compress))
 
     def compressed(self, name: str, compress: CompressConfig) -> Path:
         """The bundle, compressed."""
@@ -193,14 +191,14 @@ class _Bench(NamedTuple):
             ("rotated values", replace(full, rotate_values=True)),
         ):
             if config != full:
-                yield from self.ours(f"{name}, {change}", config)
+                yield self.ours(f"{name}, {change}", config)
         small = self.compressed(name, full)
         for change, recovery in (
             ("from zero", self.recovery(start=RecoveryStart.ZERO)),
             ("from the plain decomposition", self.recovery(start=RecoveryStart.PLAIN)),
             ("tables fixed", self.recovery(trains_tables=False)),
-            *((f"rank {rank}", self.recovery(rank=rank)) for rank in RANKS[::2]),
             ("hidden state, too", self.recovery(hidden_weight=1.0)),
+            *((f"rank {rank}", self.recovery(rank=rank)) for rank in RANKS[::2]),
         ):
             yield self.recovered(f"{name} + recovery, {change}", small, recovery)
 

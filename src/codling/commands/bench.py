@@ -1,9 +1,10 @@
 """`codling bench`: measure codling itself, next to its peers in the same run."""
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
@@ -11,6 +12,7 @@ from codling.commands.options import AsJson, BundlePath
 from codling.commands.terminal import open_console
 
 if TYPE_CHECKING:
+    from codling.bench.compress import CompressFigure
     from codling.bench.figure import Figure
 
 
@@ -50,7 +52,7 @@ def bench_compress(
     llama_tools: Annotated[
         Path | None, Option("--llama-tools", metavar="DIR", help="Where llama-quantize and llama-imatrix are.")
     ] = None,
-    steps: Annotated[int, Option(min=1, help="Updates of each recovery adapter.")] = 300,
+    steps: Annotated[int, Option(min=1, help="Updates of each recovery adapter.")] = 200,
     svg: Annotated[Path | None, Option(metavar="FILE", help="Draw the table, too.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -61,15 +63,23 @@ def bench_compress(
 
     out.mkdir(parents=True, exist_ok=True)
     config = CompressBenchConfig(recovery_steps=steps)
-    figures = list(
-        run_compress_bench(bundle, calibration, heldout, out, peers, llama_tools=llama_tools, config=config, say=_say)
-    )
+    figures = []
+    with (out / "figures.jsonl").open("w", encoding="utf-8") as lines:
+        for figure in run_compress_bench(
+            bundle, calibration, heldout, out, peers, llama_tools=llama_tools, config=config, say=_say
+        ):
+            figures.append(figure)
+            print(json.dumps(_plain(figure)), file=lines, flush=True)
     if svg is not None:
         svg.write_bytes(draw_compress_figures(figures))
     if as_json:
-        show_json({"figures": [figure._asdict() | {"divergence": figure.divergence._asdict()} for figure in figures]})
+        show_json({"figures": [_plain(figure) for figure in figures]})
     else:
         show_compress_figures(figures, open_console())
+
+
+def _plain(figure: "CompressFigure") -> dict[str, Any]:
+    return figure._asdict() | {"divergence": figure.divergence._asdict()}
 
 
 def _say(line: str) -> None:
