@@ -16,6 +16,7 @@ from codling.data.loader import Batch
 from codling.errors import UserError
 from codling.model.block import Block
 from codling.model.transformer import Transformer
+from codling.ondevice import compress_blocks as module
 from codling.ondevice.compress_blocks import CompressConfig, Compressed, compress_blocks, tensor_name
 from codling.ondevice.compress_choices import SensitivityMethod
 from codling.ondevice.input_moments import advance, block_moments, embed
@@ -142,6 +143,24 @@ def test_a_measured_price_is_what_the_whole_model_pays(
     small = palettize_calibrated(dense[name], feedback_of(moments_of(model, layer, path)), width, num_sweeps=4)
     expected = divergence(model, dense | {name: small.dequantize()}, batch)
     assert compressed.sensitivities[name][width].nats_per_token == pytest.approx(expected, rel=0.25)
+
+
+@pytest.mark.parametrize(("width", "wide"), [(4, (2, 1)), (2, (4, 3))])
+def test_wide_matrices_of_fine_tables_are_fitted_in_half_the_time(
+    tiny_model: Transformer, monkeypatch: pytest.MonkeyPatch, width: int, wide: tuple[int, int]
+) -> None:
+    seen: dict[int, set[tuple[int, int]]] = {}
+
+    def note(weight: np.ndarray, *arguments: Any, num_sweeps: int, num_descents: int, **options: Any) -> object:
+        if "row_importance" in options:  # the last pass, not what is tried
+            seen.setdefault(weight.shape[1], set()).add((num_sweeps, num_descents))
+        return palettize_calibrated(weight, *arguments, num_sweeps=1, num_descents=0, **options)
+
+    monkeypatch.setattr(module, "palettize_calibrated", note)
+    monkeypatch.setattr(module, "WIDE_INPUT", 24)
+    config = CompressConfig(target_bits_per_weight=9.0, widths_bits=(width,))
+    compress_blocks(tiny_model, batches(), config, jax.random.key(0))
+    assert seen == {16: {(4, 3)}, 24: {wide}, 32: {wide}}
 
 
 def test_weights_that_are_no_numbers_are_named_with_their_count(tiny_model: Transformer) -> None:

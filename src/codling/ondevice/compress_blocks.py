@@ -43,6 +43,10 @@ MIN_CALIBRATION_TOKENS = 1024
 TRIED_TABLES = 32
 """Tables of a matrix by which a width is judged; all of a small one, and evenly spread ones of a large one."""
 
+WIDE_INPUT, FINE_BITS = 2048, 4
+"""Matrices that are fitted in half the sweeps and one descent: more takes most of the time and wins half a percent of
+their outputs' error, where at 2 bits it won a tenth of a small model's divergence."""
+
 
 @config
 class CompressConfig:
@@ -260,6 +264,9 @@ class _Passes:
         width: int,
         importance: dict[str, np.ndarray],
     ) -> PalettizedMatrix:
+        num_sweeps, num_descents = self._config.num_sweeps, self._config.num_descents
+        if weight.shape[1] >= WIDE_INPUT and width >= FINE_BITS:
+            num_sweeps, num_descents = -(-num_sweeps // 2), min(num_descents, 1)
         return palettize_calibrated(
             weight,
             feedback,
@@ -267,8 +274,8 @@ class _Passes:
             self._config.rows_per_table,
             row_importance=importance[name] if self._config.weighs_outputs else None,
             with_row_scales=self._config.row_scales,
-            num_sweeps=self._config.num_sweeps,
-            num_descents=self._config.num_descents,
+            num_sweeps=num_sweeps,
+            num_descents=num_descents,
             name=name,
         )
 
