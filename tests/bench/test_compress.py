@@ -8,29 +8,13 @@ from rich.console import Console
 
 from codling.bench import compress as module
 from codling.bench.compress import CompressBenchConfig, CompressFigure, run_compress_bench
-from codling.bench.compress_plot import draw_compress_figures
-from codling.evaluate.divergence import Divergence
 from codling.ondevice.compress_bundle import CalibrationConfig
 from codling.show import show_compress_figures
+from tests.bench.sample_figures import FIGURES
 
 TEXT = Path(__file__).parents[1] / "data" / "alice.txt"
 TARGET = 6.0
 """What a model sixteen wide can have: its tables take two bits a weight."""
-
-
-def figure(name: str, bits: float, nats: float) -> CompressFigure:
-    return CompressFigure(name, bits, bits + 1, 0.0, Divergence(20.0, nats, 3 * nats, 0.9, 100))
-
-
-FIGURES = [
-    figure("uncompressed", 32.0, 0.0),
-    figure("llama.cpp Q4_0", 4.5, 0.02),
-    figure("codling 4", 4.0, 0.01),
-    figure("codling 3", 3.0, 0.03),
-    figure("codling 4 + recovery", 4.0, 0.004),
-    figure("codling 3 + recovery", 3.0, 0.01),
-    figure("codling 3, no row scales", 3.0, 0.04),
-]
 
 
 @pytest.mark.slow
@@ -70,13 +54,3 @@ def test_the_table_shows_every_way() -> None:
     shown = console.export_text()
     assert all(one.name in shown for one in FIGURES)
     assert "0.02000" in shown
-
-
-def test_the_picture_has_others_as_points_and_no_studies_of_parts() -> None:
-    drawn = draw_compress_figures(FIGURES)
-    assert drawn == draw_compress_figures(FIGURES)
-    text = drawn.decode()
-    assert "llama.cpp Q4_0" in text
-    assert "codling, compressed" in text
-    assert "no row scales" not in text
-    assert "uncompressed" not in text

@@ -84,7 +84,8 @@ def _save(path: Path, found: FirstPasses) -> None:
         for width, cost in found.nats[name].items():
             arrays[f"{NATS}/{width}/{name}"] = np.asarray(cost, np.float64)
     with path.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  it takes the names of arrays for its own options
+        # Names of arrays are taken for the function's own options.
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def _load(path: Path) -> FirstPasses:
