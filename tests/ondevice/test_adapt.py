@@ -33,7 +33,7 @@ def test_it_differs_from_where_it_started_and_the_base_is_as_it_was(tiny_build: 
 
 def test_a_base_without_this_adapter_is_refused(tiny_build: TinyBuild, tmp_path: Path) -> None:
     inputs = tiny_build.inputs(tokens="tokens", model="device_compress")
-    with pytest.raises(UserError, match="adapter_config.json"):
+    with pytest.raises(UserError, match=r"adapter_config\.json"):
         run_adapt(
             tiny().device_features["intents"], inputs, Workspace("x", tmp_path, SilentReporter()), jax.random.key(0)
         )

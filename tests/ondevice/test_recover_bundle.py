@@ -41,8 +41,8 @@ def config(rows: UserRows) -> RecoverConfig:
 
 def test_stopped_it_goes_on_and_ends_in_the_same_bytes(pair: Any, small: Path, rows: UserRows, tmp_path: Path) -> None:
     whole = recover_bundle(small, pair.server, rows, tmp_path / "whole", config(rows), 0, SilentReporter())
+    stopping = StoppingReporter(NUM_STEPS, stop_at=3)
     with pytest.raises(KeyboardInterrupt):
-        stopping = StoppingReporter(NUM_STEPS, stop_at=3)
         recover_bundle(small, pair.server, rows, tmp_path / "stopped", config(rows), 0, stopping)
     assert not (tmp_path / "stopped").exists()
     again = recover_bundle(small, pair.server, rows, tmp_path / "stopped", config(rows), 0, SilentReporter())
