@@ -98,12 +98,14 @@ def quickstart() -> Recipe:
             compress=CompressConfig(target_bits_per_weight=3.7),
             mixture=SFT_MIXTURE,
             sequence_length_tokens=SHORT_ROW_TOKENS,
-            num_batches=8,
+            num_batches=16,
+            batch_size_rows=SHORT_BATCH_ROWS,
         ),
         device_recover=RecoverConfig(
             loop=loop(80, 1e-3, SHORT_BATCH_ROWS, warmup_steps=8),
             sequence_length_tokens=SHORT_ROW_TOKENS,
             mixture=SFT_MIXTURE,
+            heldout_rows_per_kind=8,
         ),
         device_features={
             "tool_calls": feature("tool_calls"),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from markupsafe import Markup
 
 from codling.artifact.stage import Inputs
@@ -94,7 +95,7 @@ def _line(draw: Drawing, part: OnlineRound, places: Sequence[float], side: str) 
 
     count = len(places)
     color, marker = COLORS[side], MARKERS[(part.round - 1) % len(MARKERS)]
-    shades = [to_rgba(color, FAINTEST + (1 - FAINTEST) * number / max(1, count - 1)) for number in range(count)]
+    shades = [to_rgba(color, alpha) for alpha in np.linspace(FAINTEST, 1.0, count)]
     draw.axes.plot(places, part.rewards, color=COLORS["control"], linewidth=0.8, zorder=1)
     draw.axes.scatter(places, part.rewards, s=17, marker=marker, color=shades, linewidths=0, zorder=2, clip_on=False)
     draw.axes.plot([], [], marker, color=color, markersize=4.5, label=f"round {part.round}")  # for the legend alone
