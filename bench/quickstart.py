@@ -56,6 +56,11 @@ def record(build: Path, command_seconds: float) -> dict[str, Any]:
                 for skill, scores in values["skills"].items()
             }
             for name, values in measured.items()
+            if name != "adapters"
+        },
+        "adapters": {
+            name: {key: value for key, value in figures.items() if key != "examples"}
+            for name, figures in measured["adapters"].items()
         },
         "baselines": {
             skill: values["baselines"] for skill, values in manifests["conversations"].metrics["skills"].items()

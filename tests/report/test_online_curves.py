@@ -73,5 +73,5 @@ def test_a_recipe_without_online_training_has_no_rounds_of_it(inputs: dict[str, 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 7])
 def test_any_number_of_iterations_can_be_drawn(rounds: list[OnlineRound], count: int) -> None:
-    values = [0.1 * number for number in range(count)]
+    values = tuple(0.1 * number for number in range(count))
     assert reward_by_kl_figure([rounds[0]._replace(rewards=values, kls=values)], "server") is not None
