@@ -7,12 +7,14 @@ llm-compressor asks for an older transformers than the extra `compare`, and runs
 INSTALL. On a CPU it needs no more than that.
 
 Price: seconds a setting for a million weights, if PyTorch has the processor for itself. Where it has not, its threads
-wait for each other many times as long: OMP_NUM_THREADS=1.
+wait for each other, and OMP_NUM_THREADS=1 is many times as fast.
 
 Source: arXiv 2210.17323; https://docs.vllm.ai/projects/llm-compressor, `GPTQModifier`.
 """
 
+import contextlib
 import shutil
+import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -68,7 +70,9 @@ def _results(given: PeerInput) -> Iterator[PeerResult]:
     for setting in SETTINGS:
         given.say(f"gptq: {setting.width_bits} bits, groups of {setting.group_size}")
         model = AutoModelForCausalLM.from_pretrained(exported, dtype="float32")
-        _quantize(model, given, setting)
+        # llm-compressor tells its story on what is stdout when it is imported; ours is for results.
+        with contextlib.redirect_stdout(sys.stderr):
+            _quantize(model, given, setting)
         values = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
         stored = {
             name: StoredWeight(values[name].astype(np.float32), stored_bits(weight.shape, setting))
