@@ -22,7 +22,15 @@ def shown(show: Any, value: Any) -> str:
 
 def test_an_artifact_shows_its_origin_its_model_and_its_files(pair: Any) -> None:
     text = shown(show_artifact, describe(pair.device))
-    for part in ("bundle", "adapters", "recovery", "palettized", "width_bits", "model.safetensors", "whole"):
+    for part in (
+        "bundle",
+        "adapters",
+        "recovery",
+        "palettized",
+        "bits_per_weight_projections",
+        "model.safetensors",
+        "whole",
+    ):
         assert part in text
 
 

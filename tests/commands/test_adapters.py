@@ -91,7 +91,8 @@ def test_what_cannot_be_recovered(
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"rope_theta": 1.0}))
     out = () if "--out" in arguments else ("--out", "out")
-    assert says in refused(capsys, small.parent, "recover", *arguments, *out, *FEW)
+    rank = () if "--rank" in arguments else ("--rank", "2")
+    assert says in refused(capsys, small.parent, "recover", *arguments, *out, *rank, *FEW)
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_what_cannot_get_better_stops_at_once(status: int) -> None:
         pytest.raises(UserError, match=f"{server.url}/chat/completions: .*HTTP {status}"),
     ):
         list(config_for(server, num_parallel=1).label(work_on(PAIRS, Path())))
-    assert len(server.asked) <= 2
+    assert len(server.asked) <= 4  # of sixteen; some may have been on their way
 
 
 def test_a_judge_that_fails_again_and_again_stops_the_stage() -> None:

@@ -13,8 +13,8 @@ BUNDLES = {"server", "device", "device_without_adapter"}
 
 def test_every_model_is_measured_on_every_skill(tiny_build: TinyBuild) -> None:
     detail = json.loads((tiny_build.artifacts["measure"].path / MEASUREMENTS_FILE).read_text())
-    assert set(detail) == BUNDLES | set(DENSE_MODELS)
-    for figures in detail.values():
+    assert set(detail) == BUNDLES | set(DENSE_MODELS) | {"adapters"}
+    for figures in (detail[name] for name in detail if name != "adapters"):
         assert set(figures["skills"]) == set(tiny().conversations.num_train_by_skill)
         for skill in figures["skills"].values():
             assert skill["num_examples"] == len(skill["answers"]) == 10
@@ -22,10 +22,26 @@ def test_every_model_is_measured_on_every_skill(tiny_build: TinyBuild) -> None:
             assert sum(part["num_examples"] for part in skill["by_category"].values()) == 10
 
 
+def test_features_are_measured_on_their_own_skills(tiny_build: TinyBuild) -> None:
+    measured = tiny_build.artifacts["measure"]
+    detail = json.loads((measured.path / MEASUREMENTS_FILE).read_text())
+    assert set(detail["adapters"]) == set(tiny().device_features)
+    for name, figures in detail["adapters"].items():
+        assert [figures["skill"]] == list(tiny().device_features[name].mixture.share_by_kind)
+        for role, column in (("device", "recovered"), ("device_without_adapter", "bare")):
+            assert figures[column] == detail[role]["skills"][figures["skill"]]["exact"]
+        assert figures["won"] - figures["lost"] == round(10 * (figures["adapted"] - figures["recovered"]))
+        assert figures["swap_ms"] > 0
+        assert measured.manifest.metrics["adapters"][name] == {
+            key: value for key, value in figures.items() if key != "examples"
+        }
+
+
 def test_dense_models_are_measured_on_the_skills_alone(tiny_build: TinyBuild) -> None:
     measured = tiny_build.artifacts["measure"]
     detail = json.loads((measured.path / MEASUREMENTS_FILE).read_text())
-    for name, figures in detail.items():
+    for name in BUNDLES | set(DENSE_MODELS):
+        figures = detail[name]
         metrics = measured.manifest.metrics[name]
         assert ("heldout" in metrics) == ("heldout" in figures) == ("stories" in figures) == (name in BUNDLES)
         assert metrics["skills_exact"] == {skill: found["exact"] for skill, found in figures["skills"].items()}
