@@ -63,7 +63,8 @@ def write_random(directory: Path, shape: ModelConfig) -> None:
         dims = shapes[name]
         if len(dims) == 1:
             return np.ones(dims, ml_dtypes.bfloat16)
-        return (random.standard_normal(dims, np.float32) / dims[1] ** 0.5).astype(ml_dtypes.bfloat16)
+        drawn: np.ndarray = random.standard_normal(dims, np.float32) / dims[1] ** 0.5
+        return drawn.astype(ml_dtypes.bfloat16)
 
     stream_tensors(
         directory / WEIGHTS_FILE, {name: TensorSpec("BF16", dims) for name, dims in shapes.items()}, draw, {}
