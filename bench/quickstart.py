@@ -62,6 +62,7 @@ def record(build: Path, command_seconds: float) -> dict[str, Any]:
             name: {key: value for key, value in figures.items() if key != "examples"}
             for name, figures in measured["adapters"].items()
         },
+        "swap_ms": manifests["measure"].metrics["swap_ms"],
         "baselines": {
             skill: values["baselines"] for skill, values in manifests["conversations"].metrics["skills"].items()
         },

@@ -91,6 +91,7 @@ def test_a_changed_late_stage_leaves_the_early_ones(undisturbed: Path, tmp_path:
     before = {path.name for path in (out / "stages").iterdir()}
     subprocess.run(command(out, "--set", "device_recover.rank=2"), env=environment(), check=True, capture_output=True)
     added = sorted(path.name.rpartition("-")[0] for path in (out / "stages").iterdir() if path.name not in before)
-    assert added == ["device", "device_recover", "measure", "report"]
+    features = [f"device_adapt_{name}" for name in tiny().device_features]
+    assert added == sorted(["device", "device_recover", *features, "measure", "report"])
     adapter = json.loads((out / "device" / "adapters" / "recovery" / "adapter_config.json").read_text())
     assert adapter["r"] == 2

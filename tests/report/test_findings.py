@@ -69,7 +69,7 @@ def test_what_is_not_told_apart_is_said_to_be_so(inputs: dict[str, Artifact]) ->
 
 def test_each_feature_adapter_is_judged_by_the_interval(inputs: dict[str, Artifact]) -> None:
     measured = json.loads((inputs["measure"].path / "measurements.json").read_text())
-    adapters = feature_adapters(measured)
+    adapters = feature_adapters(measured, inputs["measure"].manifest.metrics["swap_ms"])
     told = [one for one in findings(inputs, [], adapters=adapters) if one.anchor == "adapters"]
     assert [(one.claim, one.verdict) for one in told] == [
         ("Calendar and reminder calls: its adapter beats the recovery adapter", "better"),

@@ -78,7 +78,7 @@ def run_measure(config: MeasureConfig, inputs: Inputs, out: Workspace, key: PRNG
                 "identity": inputs[name].manifest.id,
             }
             progress.update(len(detail))
-        features = _features(config, inputs, bundles["device"], detail)
+        features, swap_ms = _features(config, inputs, bundles["device"], detail)
         progress.update(len(detail) + len(features))
     detail["adapters"] = features
     (out.path / MEASUREMENTS_FILE).write_text(json.dumps(detail, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -92,20 +92,24 @@ def run_measure(config: MeasureConfig, inputs: Inputs, out: Workspace, key: PRNG
     } | {
         "adapters": {
             name: {key: part for key, part in found.items() if key != "examples"} for name, found in features.items()
-        }
+        },
+        "swap_ms": swap_ms,
     }
 
 
 def _features(
     config: MeasureConfig, inputs: Inputs, device: Bundle, detail: dict[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """Each feature's adapter on its own skill, next to the recovery adapter and to no adapter at all."""
-    found = {}
+) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
+    """Each feature's adapter on its own skill, next to the recovery adapter and to no adapter at all; times of swaps.
+
+    Times are no part of what is measured of the models, which is the same in every run.
+    """
+    found, swap_ms = {}, {}
     for name, skill in config.skill_by_feature.items():
         start_s = time.perf_counter()
         adapted = with_adapter(device, name)
         jax.tree.map(lambda leaf: leaf.block_until_ready(), adapted.model)
-        swap_ms = 1e3 * (time.perf_counter() - start_s)
+        swap_ms[name] = 1e3 * (time.perf_counter() - start_s)
         figures = _skill(config, inputs, skill, adapted.model, adapted.tokenizer)
         recovered, bare = (detail[role]["skills"][skill] for role in ("device", "device_without_adapter"))
         pairs = list(zip(recovered["answers"], figures["answers"], strict=True))
@@ -118,7 +122,6 @@ def _features(
             "num_prompts": figures["num_examples"],
             "won": sum(ours["exact"] and not theirs["exact"] for theirs, ours in pairs),
             "lost": sum(theirs["exact"] and not ours["exact"] for theirs, ours in pairs),
-            "swap_ms": swap_ms,
             "examples": [
                 {
                     "prompt": ours["request"],
@@ -130,7 +133,7 @@ def _features(
                 if ours["exact"] != theirs["exact"]
             ][:NUM_EXAMPLES],
         }
-    return found
+    return found, swap_ms
 
 
 def _said(answer: dict[str, Any]) -> str:

@@ -225,7 +225,7 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
         Stage(
             "measure",
             "measurements",
-            3,
+            4,
             MeasureConfig(
                 conversations=recipe.conversations,
                 skill_by_feature={name: _skill(config) for name, config in recipe.device_features.items()},

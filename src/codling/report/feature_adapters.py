@@ -40,12 +40,12 @@ class FeatureAdapter(NamedTuple):
     """The first prompt that the two adapters answer differently, or else the first."""
 
 
-def feature_adapters(measured: Mapping[str, Any]) -> list[FeatureAdapter]:
-    """All that were measured. `measured` is what the measuring stage wrote."""
-    return [_feature_adapter(name, figures) for name, figures in measured["adapters"].items()]
+def feature_adapters(measured: Mapping[str, Any], swap_ms: Mapping[str, float]) -> list[FeatureAdapter]:
+    """All that were measured. `measured` is what the measuring stage wrote, and how long a swap took it."""
+    return [_feature_adapter(name, figures, swap_ms[name]) for name, figures in measured["adapters"].items()]
 
 
-def _feature_adapter(name: str, figures: Mapping[str, Any]) -> FeatureAdapter:
+def _feature_adapter(name: str, figures: Mapping[str, Any], swap_ms: float) -> FeatureAdapter:
     return FeatureAdapter(
         name=name,
         title=skill_title(name),
@@ -57,7 +57,7 @@ def _feature_adapter(name: str, figures: Mapping[str, Any]) -> FeatureAdapter:
         num_won=figures["won"],
         num_lost=figures["lost"],
         paired=_paired(name, figures) if figures["unit"] == EXACT else None,
-        swap_ms=figures["swap_ms"],
+        swap_ms=swap_ms,
         example=_example(figures),
     )
 

@@ -57,7 +57,7 @@ def build_page(config: ReportConfig, inputs: Inputs) -> str:
     measured = json.loads((inputs["measure"].path / MEASUREMENTS_FILE).read_text(encoding="utf-8"))
     rows = stage_rows(inputs)
     skills = skill_reports(measured, inputs)
-    adapters = feature_adapters(measured)
+    adapters = feature_adapters(measured, inputs["measure"].manifest.metrics["swap_ms"])
     sides = alignment(inputs)
     aligned_sides = [part.side for part in sides if part.num_rounds]
     compared = comparisons(measured, aligned_sides)
