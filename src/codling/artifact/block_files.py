@@ -62,8 +62,3 @@ class BlockFiles:
         tensor = self._stored[name]
         check_shape(name, tensor.shape, shape, source=str(self._path))
         return tensor.astype(np.float32)
-
-
-def _first(blocks: Block) -> Block:
-    first: Block = jax.tree.map(lambda leaf: leaf[0], blocks)
-    return first

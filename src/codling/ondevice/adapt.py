@@ -22,10 +22,11 @@ from codling.data.loader import Batch, build_loader
 from codling.data.mixture import MixtureWeights
 from codling.data.pack import PackedRows
 from codling.data.prepare import open_corpus, token_lengths_bytes
+from codling.evaluate.heldout import HELDOUT_BATCH_ROWS
 from codling.evaluate.score import first_rows, score_batches
 from codling.model.execution import Execution
 from codling.model.transformer import Transformer
-from codling.ondevice.recover import ADAPTER_DIRECTORY, HELDOUT_BATCH_ROWS
+from codling.ondevice.recover import ADAPTER_DIRECTORY
 from codling.train.loop import LoopConfig, rows_of_process, train
 from codling.train.loss import LossSums
 from codling.train.objective import next_token

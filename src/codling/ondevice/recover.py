@@ -37,7 +37,7 @@ from codling.data.mixture import MixtureWeights
 from codling.data.pack import PackedRows
 from codling.data.prepare import Corpus, open_corpus
 from codling.evaluate.divergence import measure_divergence
-from codling.evaluate.heldout import heldout_figures
+from codling.evaluate.heldout import HELDOUT_BATCH_ROWS, heldout_figures
 from codling.evaluate.score import first_rows
 from codling.model.execution import Execution
 from codling.model.transformer import Transformer
@@ -54,7 +54,6 @@ from codling.train.spike import skip_figures
 from codling.train.step import LossFunction
 
 ADAPTER_DIRECTORY = "adapter"
-HELDOUT_BATCH_ROWS = 8
 
 
 @config
@@ -169,8 +168,10 @@ def divergence_figures(model: Transformer, teacher: Transformer, batches: Sequen
 
 def as_palettized(teacher: Transformer, base_directory: Path) -> Blocks:
     """The teacher with its channels rotated as the base's were, so that their weights can be compared."""
-    compress = read_manifest(base_directory).config["compress"]
-    return RotatedBlocks(teacher, values=compress["rotate_values"], residual=compress["rotate_residual"])
+    # A bundle from before there were rotations says nothing of them.
+    compress = read_manifest(base_directory).config.get("compress", {})
+    values, residual = (compress.get(name, False) for name in ("rotate_values", "rotate_residual"))
+    return RotatedBlocks(teacher, values=values, residual=residual)
 
 
 def heldout_batches(corpus: Corpus, row_length_tokens: int, rows_per_kind: int) -> list[Batch]:

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from codling.artifact.hf import LAYER_NAMES
 from codling.compress.pack_bits import unpack_indices
 from codling.compress.palettize import PalettizedMatrix, pack_checked, round_tables
 from codling.model.linear import Linear
 from codling.model.palettized_linear import PalettizedLinear
 from codling.model.transformer import Transformer
+from codling.ondevice.compress_blocks import tensor_name
 
 
 def open_tables(model: Transformer, matrices: Mapping[str, PalettizedMatrix]) -> Transformer:
@@ -91,4 +91,4 @@ def _with_tables(
 def _names(path: Any, num_layers: int) -> list[str]:
     # Under an adapter the layer is the adapter's base.
     dotted = jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".base")
-    return [f"model.layers.{layer}.{LAYER_NAMES[f'{dotted}.weight']}" for layer in range(num_layers)]
+    return [tensor_name(layer, dotted) for layer in range(num_layers)]

@@ -13,6 +13,7 @@ from codling.data.mixture import PERIOD_ROWS, MixtureWeights
 from codling.data.pack import PackedRows
 from codling.data.tokens import TokenizedDocuments, join_documents, select_documents, tokenize_documents
 from codling.errors import UserError
+from codling.evaluate.heldout import HELDOUT_BATCH_ROWS
 from codling.evaluate.perplexity import read_text
 from codling.evaluate.score import first_rows
 from codling.posttrain.demonstrations import read_demonstrations
@@ -20,7 +21,6 @@ from codling.tokenizer.chat_template import check_template, encode_chat
 from codling.tokenizer.imported import TextTokenizer
 
 HELDOUT_SHARE = 0.05
-HELDOUT_BATCH_ROWS = 8
 MAX_HELDOUT_ROWS = 64
 TEXT, DEMONSTRATIONS = "text", "demonstrations"
 
