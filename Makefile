@@ -11,7 +11,7 @@ quickstart: $(VENV)/run.stamp
 	$(BIN)/codling build quickstart --out runs/quickstart
 
 test: $(VENV)/dev.stamp
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -179,7 +179,7 @@ class _DenseTensors(Mapping[str, np.ndarray]):
         self._stored = stored
         self._metadata = stored.metadata
         self._compressed = set(compressed_names(self._metadata))
-        self._names = (stored.keys() - part_names(self._metadata)) | self._compressed
+        self._names = sorted((stored.keys() - part_names(self._metadata)) | self._compressed)
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name in self._compressed:
