@@ -12,11 +12,13 @@ from codling.commands import adapters, artifacts, bench, build, compress, evalua
 from codling.commands.terminal import complain
 from codling.disk import refusal
 from codling.errors import Terminated, UserError
-from codling.train.host import prepare_host
+from codling.train.host import prepare_host, restart_with_large_pages
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 130, 143
 RESUMABLE = (["build"], ["compress"], ["recover"], ["adapt"])
 """Commands that go on where they were when they are given again."""
+LONG = (*RESUMABLE, ["bench"])
+"""Commands that compute for so long that starting once more is worth it."""
 
 app = typer.Typer(
     help="Grow a pair of language models from one recipe, a server model and its on-device sibling, and run them.",
@@ -119,6 +121,8 @@ def _usage_problem(error: typer.TyperException) -> str:
 
 def main() -> None:
     """Entry point of the `codling` command."""
+    if sys.argv[1:2] in LONG:
+        restart_with_large_pages()
     prepare_host()
     status = run(sys.argv[1:])
     if status == EXIT_BAD_INPUT:

@@ -36,13 +36,11 @@ from codling.ondevice.compress_choices import SensitivityMethod
 from codling.ondevice.input_moments import Hidden, advance, block_moments, embed, linears, with_weights
 from codling.ondevice.kept_work import FirstPasses, KeptWork
 from codling.ondevice.measured_sensitivity import MeasuredSensitivity
+from codling.ondevice.moved_outputs import moved_outputs
 from codling.ondevice.output_importance import importance_by_layer
 from codling.ondevice.rotate_blocks import RotatedBlocks
 
 MIN_CALIBRATION_TOKENS = 1024
-TRIED_TABLES = 32
-"""Tables of a matrix by which a width is judged; all of a small one, and evenly spread ones of a large one."""
-
 WIDE_INPUT, FINE_BITS = 2048, 4
 """Matrices that are fitted in half the sweeps and one descent: more takes most of the time and wins half a percent of
 their outputs' error, where at 2 bits it won a tenth of a small model's divergence."""
@@ -185,13 +183,17 @@ class _Passes:
     ) -> tuple[list[list[Hidden]], dict[str, dict[int, np.ndarray]], dict[str, tuple[int, int]]]:
         """The rows before each block and at the end; how each width moves every output; the matrices' shapes."""
         before, errors, shapes = [rows], dict[str, dict[int, np.ndarray]](), dict[str, tuple[int, int]]()
+        config = self._config
         for layer, block in self._blocks():
             for path, weight, moments, feedback in self._fed(block, rows):
                 name = tensor_name(layer, path)
                 require_finite(weight, name)
                 shapes[name] = weight.shape[0], weight.shape[1]
                 errors[name] = {
-                    width: _tried(weight, moments, feedback, width, self._config) for width in self._config.widths_bits
+                    width: moved_outputs(
+                        weight, moments, feedback, width, config.rows_per_table, with_row_scales=config.row_scales
+                    )
+                    for width in config.widths_bits
                 }
             rows = [advance(block, hidden, *self._shape) for hidden in rows]
             before.append(rows)
@@ -292,38 +294,6 @@ class _Passes:
 def tensor_name(layer: int, path: str) -> str:
     """A linear layer's name in a file, by its path in the block."""
     return f"model.layers.{layer}.{LAYER_NAMES[f'{path}.weight']}"
-
-
-def _tried(
-    weight: Float[np.ndarray, "O I"],
-    moments: Float[np.ndarray, "I I"],
-    feedback: Feedback,
-    width: int,
-    config: CompressConfig,
-) -> Float[np.ndarray, " O"]:
-    """The mean square by which each output would move; outputs not tried get the tried ones' mean.
-
-    With feedback, which takes from 7 to 70 times off the error, and not from each matrix alike; tables as they are
-    before the first error travels.
-    """
-    num_tables = -(-weight.shape[0] // config.rows_per_table)
-    tables = np.unique(np.linspace(0, num_tables - 1, min(num_tables, TRIED_TABLES)).astype(int))
-    rows = (tables[:, None] * config.rows_per_table + np.arange(config.rows_per_table)).ravel()
-    rows = rows[rows < weight.shape[0]]
-    small = palettize_calibrated(
-        weight[rows],
-        feedback,
-        width,
-        config.rows_per_table,
-        with_row_scales=config.row_scales,
-        num_sweeps=1,
-        num_descents=0,
-    )
-    difference = weight[rows] - small.dequantize()
-    moved = np.einsum("oi,oi->o", difference @ moments.astype(np.float32), difference)
-    of_all = np.full(weight.shape[0], moved.mean())
-    of_all[rows] = moved
-    return of_all
 
 
 def _stored(shape: tuple[int, int], width: int, config: CompressConfig) -> float:

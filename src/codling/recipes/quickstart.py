@@ -91,8 +91,8 @@ def quickstart() -> Recipe:
         device_continued=text_stage(260, 3e-3, CONTINUED_MIXTURE, warmup_steps=20, data_seed=3),
         server_long_context=long_context(60, 1e-3),
         device_long_context=long_context(60, 1e-3),
-        server_sft=sft(1400, SFT_RATE),
-        device_sft=sft(1400, SFT_RATE),
+        server_sft=sft(1150, SFT_RATE),
+        device_sft=sft(1150, SFT_RATE),
         alignment=alignment(),
         device_compress=CompressStageConfig(
             compress=CompressConfig(target_bits_per_weight=3.7),
@@ -122,8 +122,8 @@ def quickstart() -> Recipe:
 
 def alignment() -> AlignmentConfig:
     """One round a side, on prompts that fine-tuning has no answers to. The device's begins with more members."""
-    server = alignment_round(num_pair_prompts=350, num_best_prompts=1_000)
-    device = alignment_round(num_pair_prompts=200, num_best_prompts=400, num_answers=2)
+    server = alignment_round(num_pair_prompts=350, num_best_prompts=800)
+    device = alignment_round(num_pair_prompts=200, num_best_prompts=320, num_answers=2)
     return AlignmentConfig(
         prompts=DrawPromptsConfig(
             num_train_by_skill={"tool_calls": 2_000, "story_answers": 800},
@@ -138,7 +138,7 @@ def alignment_round(*, num_pair_prompts: int, num_best_prompts: int, num_answers
     """A round whose RS goes on at fine-tuning's rate, and lets it fall."""
     return laptop_round(
         RS_MIXTURE,
-        loop(600, SFT_RATE, SHORT_BATCH_ROWS, warmup_steps=20, rule=SFT_RULE),
+        loop(560, SFT_RATE, SHORT_BATCH_ROWS, warmup_steps=20, rule=SFT_RULE),
         num_pair_prompts=num_pair_prompts,
         num_best_prompts=num_best_prompts,
         num_preference_steps=30,
@@ -218,7 +218,7 @@ def long_context(num_steps: int, peak_rate: float) -> LongContextConfig:
         rope_theta=6_315_089.0,
         measured_kind="tales",
         retrieval=RetrievalConfig(
-            lengths_tokens=(128, 256, 512, 768, 1024),
+            lengths_tokens=(128, 256, 512, 1024),
             num_documents_by_category={"one_fact": 6, "several_facts": 2, "overwritten_fact": 2},
             words=QUESTION_WORDS,
         ),
