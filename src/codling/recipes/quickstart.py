@@ -91,8 +91,8 @@ def quickstart() -> Recipe:
         device_continued=text_stage(260, 3e-3, CONTINUED_MIXTURE, warmup_steps=20, data_seed=3),
         server_long_context=long_context(60, 1e-3),
         device_long_context=long_context(60, 1e-3),
-        server_sft=sft(1150, SFT_RATE),
-        device_sft=sft(1150, SFT_RATE),
+        server_sft=sft(1400, SFT_RATE),
+        device_sft=sft(1400, SFT_RATE),
         alignment=alignment(),
         device_compress=CompressStageConfig(
             compress=CompressConfig(target_bits_per_weight=3.7),
@@ -122,8 +122,8 @@ def quickstart() -> Recipe:
 
 def alignment() -> AlignmentConfig:
     """One round a side, on prompts that fine-tuning has no answers to. The device's begins with more members."""
-    server = alignment_round(num_pair_prompts=350, num_best_prompts=800)
-    device = alignment_round(num_pair_prompts=200, num_best_prompts=320, num_answers=2)
+    server = alignment_round(num_pair_prompts=350, num_best_prompts=1_000)
+    device = alignment_round(num_pair_prompts=200, num_best_prompts=400, num_answers=2)
     return AlignmentConfig(
         prompts=DrawPromptsConfig(
             num_train_by_skill={"tool_calls": 2_000, "story_answers": 800},
@@ -138,7 +138,7 @@ def alignment_round(*, num_pair_prompts: int, num_best_prompts: int, num_answers
     """A round whose RS goes on at fine-tuning's rate, and lets it fall."""
     return laptop_round(
         RS_MIXTURE,
-        loop(560, SFT_RATE, SHORT_BATCH_ROWS, warmup_steps=20, rule=SFT_RULE),
+        loop(640, SFT_RATE, SHORT_BATCH_ROWS, warmup_steps=20, rule=SFT_RULE),
         num_pair_prompts=num_pair_prompts,
         num_best_prompts=num_best_prompts,
         num_preference_steps=30,
@@ -151,7 +151,7 @@ def alignment_round(*, num_pair_prompts: int, num_best_prompts: int, num_answers
 def feature(skill: str) -> AdaptConfig:
     """An adapter for one skill."""
     return AdaptConfig(
-        loop=loop(150, 2e-3, SHORT_BATCH_ROWS, warmup_steps=15),
+        loop=loop(200, 2e-3, SHORT_BATCH_ROWS, warmup_steps=20),
         sequence_length_tokens=SHORT_ROW_TOKENS,
         mixture=MixtureWeights(share_by_kind={skill: 1.0}),
     )
