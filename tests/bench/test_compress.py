@@ -21,6 +21,7 @@ TARGET = 6.0
 def test_ours_and_a_peer_and_nothing_is_made_twice(pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TARGETS_BITS", (TARGET,))
     monkeypatch.setattr(module, "STUDIED_BITS", TARGET)
+    monkeypatch.setattr(module, "USUAL_BITS", TARGET)
     config = CompressBenchConfig(
         max_heldout_tokens=2048,
         calibration=CalibrationConfig(max_tokens=2048, row_length_tokens=64),
@@ -41,6 +42,9 @@ def test_ours_and_a_peer_and_nothing_is_made_twice(pair: Any, tmp_path: Path, mo
     assert ours.bits_per_weight_projections <= TARGET
     assert 0 < recovered.divergence.mean_nats < ours.divergence.mean_nats
     assert recovered.bits_per_weight_adapter > 0
+    assert first[f"codling {TARGET:g} + recovery, rank 8, 5 times the steps"].bits_per_weight_adapter == pytest.approx(
+        2 * recovered.bits_per_weight_adapter
+    )
     assert ours.divergence.mean_nats < first[f"codling {TARGET:g}, nearest entries of k-means"].divergence.mean_nats
     assert any(name.startswith("round to nearest") for name in first)
     assert any("compressing" in line for line in said)

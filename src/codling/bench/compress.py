@@ -41,6 +41,8 @@ STUDIED_BITS = 3.0
 """Where each ingredient is switched off in turn: low enough that it shows."""
 RANKS = (8, 16, 32)
 """Of adapters; the second is the usual one."""
+USUAL_BITS, LONG_TRAINING = 3.7, 5
+"""Where recovery is tried with so many times the steps."""
 BATCH_ROWS = 8
 
 
@@ -157,10 +159,10 @@ class _Bench(NamedTuple):
         length = min(self.config.calibration.row_length_tokens, length)
         return read_user_rows([self.calibration], [], self.opened.tokenizer, length, self.config.seed)
 
-    def recovery(self, **changes: object) -> RecoverConfig:
-        """How adapters are trained."""
+    def recovery(self, times: int = 1, **changes: object) -> RecoverConfig:
+        """How adapters are trained: for the usual steps, or so many times as many."""
         rows = self.rows()
-        num_steps = self.config.recovery_steps
+        num_steps = times * self.config.recovery_steps
         schedule = ScheduleConfig(
             peak_rate=self.config.recovery_rate, warmup_steps=max(1, num_steps // 10), final_fraction=0.05
         )
@@ -177,7 +179,7 @@ class _Bench(NamedTuple):
         return replace(config, **changes)  # type: ignore[arg-type]
 
     def ingredients(self) -> Iterator[CompressFigure]:
-        """Each part switched off, or added, at STUDIED_BITS."""
+        """Each part switched off, or added, at STUDIED_BITS; and how far recovery goes at USUAL_BITS."""
         full = CompressConfig(target_bits_per_weight=STUDIED_BITS)
         name = f"codling {STUDIED_BITS:g}"
         yield self.nearest(f"{name}, nearest entries of k-means", self.compressed(name, full))
@@ -201,6 +203,11 @@ class _Bench(NamedTuple):
             *((f"rank {rank}", self.recovery(rank=rank)) for rank in RANKS[::2]),
         ):
             yield self.recovered(f"{name} + recovery, {change}", small, recovery)
+        name = f"codling {USUAL_BITS:g}"
+        small = self.compressed(name, CompressConfig(target_bits_per_weight=USUAL_BITS))
+        for rank in RANKS[1:]:
+            change = f"rank {rank}, {LONG_TRAINING} times the steps"
+            yield self.recovered(f"{name} + recovery, {change}", small, self.recovery(LONG_TRAINING, rank=rank))
 
     def nearest(self, name: str, directory: Path) -> CompressFigure:
         """The same widths without feedback: each weight gets the nearest entry of its table."""
