@@ -21,7 +21,7 @@ lint: $(VENV)/dev.stamp
 
 # What CI runs: lint, types, the suite, the slow tests.
 check: lint test
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n 2 --dist loadfile -m slow
 
 clean:
 	rm -rf $(VENV) runs .cache build dist
