@@ -151,7 +151,7 @@ def alignment_round(*, num_pair_prompts: int, num_best_prompts: int, num_answers
 def feature(skill: str) -> AdaptConfig:
     """An adapter for one skill."""
     return AdaptConfig(
-        loop=loop(200, 2e-3, SHORT_BATCH_ROWS, warmup_steps=20),
+        loop=loop(200, 8e-3, SHORT_BATCH_ROWS, warmup_steps=20),
         sequence_length_tokens=SHORT_ROW_TOKENS,
         mixture=MixtureWeights(share_by_kind={skill: 1.0}),
     )
