@@ -13,15 +13,14 @@ import numpy as np
 
 from codling.adapters.lora import LoraLinear
 from codling.artifact.hf import LAYER_NAMES, WEIGHTS_FILE, read_json, write_json
+from codling.artifact.layout import ADAPTER_CONFIG_FILE as ADAPTER_CONFIG_FILE
+from codling.artifact.layout import ADAPTER_WEIGHTS_FILE as ADAPTER_WEIGHTS_FILE
+from codling.artifact.layout import BASE_KEY as BASE_KEY
 from codling.artifact.manifest import file_sha256
 from codling.artifact.tensor_files import read_tensors, write_tensors
 from codling.errors import UserError
 from codling.model.linear import Linear
 from codling.model.transformer import Transformer
-
-ADAPTER_CONFIG_FILE = "adapter_config.json"
-ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
-BASE_KEY = "codling_base_sha256"
 
 
 def save_adapter(directory: Path, model: Transformer, base: Path) -> None:

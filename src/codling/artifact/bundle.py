@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from codling.adapters.lora import merge
-from codling.artifact.adapter_files import ADAPTER_CONFIG_FILE, attach_adapter
+from codling.artifact.adapter_files import attach_adapter
 from codling.artifact.hf import CONFIG_FILE, WEIGHTS_FILE, read_json, write_json
+from codling.artifact.layout import ADAPTERS_DIRECTORY as ADAPTERS_DIRECTORY
+from codling.artifact.layout import NO_ADAPTER as NO_ADAPTER
+from codling.artifact.layout import RECOVERY_ADAPTER as RECOVERY_ADAPTER
+from codling.artifact.layout import adapter_names as adapter_names
+from codling.artifact.layout import find_adapter
 from codling.artifact.manifest import Manifest, file_sha256
 from codling.artifact.model_files import (
     QUANTIZATION_KEY,
@@ -28,12 +33,8 @@ from codling.tokenizer.hf_files import tokenizer_files
 from codling.tokenizer.imported import GENERATION_FILE, ImportedTokenizer, TextTokenizer
 from codling.tokenizer.special_tokens import BOS, END, EOS, PAD
 
-ADAPTERS_DIRECTORY = "adapters"
 OWN_GENERATION = {"bos_token_id": BOS.id, "eos_token_id": [END.id, EOS.id], "pad_token_id": PAD.id, "do_sample": False}
 """`generation_config.json` for codling's own tokenizers."""
-RECOVERY_ADAPTER = "recovery"
-"""The adapter that a palettized bundle uses unless told otherwise."""
-NO_ADAPTER = "none"
 
 
 class Bundle(NamedTuple):
@@ -74,12 +75,6 @@ def write_tokenizer_files(directory: Path, tokenizer: TextTokenizer) -> None:
         (directory / name).write_bytes(content)
 
 
-def adapter_names(directory: Path) -> list[str]:
-    """The adapters that a bundle carries."""
-    folder = directory / ADAPTERS_DIRECTORY
-    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-
-
 def load_bundle(directory: Path, adapter: str | None = None) -> Bundle:
     """Open a bundle, with its recovery adapter if it has one, or with the adapter named.
 
@@ -106,16 +101,9 @@ def with_adapter(bundle: Bundle, adapter: str | None) -> Bundle:
 
     Errors: `UserError` for an adapter that is not there, was trained for another base, or is damaged.
     """
-    names = adapter_names(bundle.path)
-    if adapter is None:
-        adapter = RECOVERY_ADAPTER if RECOVERY_ADAPTER in names else NO_ADAPTER
-    if adapter == NO_ADAPTER:
+    directory = find_adapter(bundle.path, adapter)
+    if directory is None:
         return bundle._replace(model=bundle.base, adapter=NO_ADAPTER)
-    directory = bundle.path / ADAPTERS_DIRECTORY / adapter if adapter in names else Path(adapter)
-    if not (directory / ADAPTER_CONFIG_FILE).is_file():
-        raise UserError(
-            f"{bundle.path}: no adapter '{adapter}' (it has: {', '.join(names) or 'none'}), and no directory of one"
-        )
     adapted = attach_adapter(bundle.base, directory, bundle.path, base_sha256=bundle.base_sha256)
     return bundle._replace(model=merge(adapted), adapter=directory.resolve().name)
 

@@ -15,6 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from codling.artifact.layout import CONFIG_FILE as CONFIG_FILE
+from codling.artifact.layout import WEIGHTS_FILE as WEIGHTS_FILE
+from codling.artifact.layout import read_json as read_json
 from codling.config import from_dict
 from codling.errors import UserError
 from codling.model.config import ModelConfig
@@ -22,8 +25,6 @@ from codling.model.init import init_transformer
 from codling.model.norm import RMSNorm
 from codling.model.transformer import Transformer
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 EMBEDDING_NAME = "model.embed_tokens.weight"
 FINAL_NORM_NAME = "model.norm.weight"
 HEAD_NAME = "lm_head.weight"
@@ -191,19 +192,6 @@ def model_from_tensors(config: ModelConfig, tensors: Mapping[str, np.ndarray], *
         RMSNorm(jnp.asarray(take(FINAL_NORM_NAME)), config.norm_epsilon),
         config,
     )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Errors: `UserError` that names the file."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; the bundle is not complete")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: not a JSON object")
-    return values
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

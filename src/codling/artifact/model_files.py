@@ -19,6 +19,7 @@ from codling.artifact.hf import (
     read_json,
     write_json,
 )
+from codling.artifact.layout import TOKENIZER_KEY as TOKENIZER_KEY
 from codling.artifact.tensor_files import StoredTensors, spec_of, stream_tensors, write_tensors
 from codling.compress.palettize import PalettizedMatrix
 from codling.compress.tensors import Compressed, compressed_names, from_tensors, part_names, to_metadata, to_tensors
@@ -28,8 +29,6 @@ from codling.model.count import count_parameters
 from codling.model.transformer import Transformer
 from codling.tokenizer.special_tokens import BOS, END, PAD
 
-TOKENIZER_KEY = "codling_tokenizer_sha256"
-"""In `config.json`: the tokenizer that the weights were trained with."""
 QUANTIZATION_KEY = "quantization_config"
 """In `config.json` of a palettized model: other runtimes refuse what they cannot read instead of misreading it."""
 

@@ -1,0 +1,22 @@
+// AVX2 with the VEX-encoded four-byte dot product (AVX-VNNI), which processors without AVX-512 have.
+
+#include "kernels/avx2_kernels.hpp"
+
+namespace codling {
+namespace {
+
+struct VexDot {
+  static constexpr bool kCorrected = true;
+  using Weights = __m256i;
+  static __m256i raise(__m256i weights) { return _mm256_xor_si256(weights, _mm256_set1_epi8(-128)); }
+  static Weights prepare(__m256i weights) { return weights; }
+  static __m256i add_products(__m256i sums, Weights weights, __m256i x) {
+    return _mm256_dpbusd_avx_epi32(sums, weights, x);
+  }
+};
+
+}  // namespace
+
+const Kernels kAvx2VnniKernels = kernels_with<VexDot>("avx2vnni");
+
+}  // namespace codling

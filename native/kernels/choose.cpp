@@ -1,0 +1,50 @@
+#include "format/error.hpp"
+#include "kernels/sets.hpp"
+
+namespace codling {
+namespace {
+
+struct Candidate {
+  const Kernels* kernels;
+  bool runs_here;
+};
+
+// Slowest first. Of two with the same name, a processor that runs both gets the first.
+std::vector<Candidate> candidates() {
+  std::vector<Candidate> all = {{&kScalarKernels, true}};
+#ifdef CODLING_X86_64
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vnni");
+  const bool avx_vnni = avx2 && __builtin_cpu_supports("avxvnni");
+  all.push_back({&kAvx2Kernels, avx2});
+  all.push_back({&kAvx2VnniKernels, avx_vnni});
+  all.push_back({&kAvx2VnniEvexKernels, avx512 && !avx_vnni});
+  all.push_back({&kAvx512Kernels, avx512});
+#endif
+  return all;
+}
+
+}  // namespace
+
+std::vector<std::string> runnable_kernels() {
+  std::vector<std::string> names;
+  for (const Candidate& one : candidates()) {
+    if (one.runs_here) names.emplace_back(one.kernels->name);
+  }
+  return names;
+}
+
+const Kernels& choose_kernels(const std::string& name) {
+  const std::vector<Candidate> all = candidates();
+  for (auto one = all.rbegin(); one != all.rend(); ++one) {
+    if (one->runs_here && (name.empty() || name == one->kernels->name)) return *one->kernels;
+  }
+  std::string known;
+  for (const std::string& runnable : runnable_kernels()) known += (known.empty() ? "" : ", ") + runnable;
+  throw InputError("kernels '" + name + "' are unknown or do not run on this processor (it runs: " + known + ")");
+}
+
+}  // namespace codling

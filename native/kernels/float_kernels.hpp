@@ -1,0 +1,278 @@
+// The kernels whose arithmetic is float, for any instruction set: written once over a vector type.
+//
+// A kernel file defines a struct V in its own anonymous namespace, so that what is compiled here for one processor can
+// never be linked into the code of another. V has:
+//   Float, kWidth                               a vector, and the floats in it
+//   zero, set, load, store                      of all lanes; addresses may be unaligned
+//   load_first, store_first                     of the first n lanes, 0 < n <= kWidth; the others are zero
+//   load_as<type>, load_first_as<type>          the same from stored weights, as floats
+//   add, sub, mul, div, min, max, abs, fma      fma(a, b, c) = a * b + c; min and max give b where a is not a number
+//   sum, largest                                across the lanes
+//   round, times_power_of_two                   to the nearest even; x * 2^n for whole n from -126 to 127
+//   store_int8                                  rounds lanes between -127 and 127
+//   kDenseRows                                  rows of a dense tile of four tokens that the registers hold
+#pragma once
+
+#include <math.h>
+
+#include "kernels/sets.hpp"
+
+namespace codling {
+
+// exp(x), relative error below 1e-6; 1e-38 below -87.3.
+// Cephes' polynomial after x = n ln 2 + r, |r| <= ln 2 / 2 (https://www.netlib.org/cephes, expf).
+template <typename V>
+typename V::Float exponential(typename V::Float x) {
+  constexpr float kLeast = -87.33F, kMost = 88.0F;
+  constexpr float kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;
+  x = V::max(x, V::set(kLeast));
+  x = V::min(x, V::set(kMost));
+  const auto n = V::round(V::mul(x, V::set(1.44269504088896341F)));
+  auto r = V::fma(n, V::set(-kLn2High), x);
+  r = V::fma(n, V::set(-kLn2Low), r);
+  auto p = V::set(1.9875691500e-4F);
+  p = V::fma(p, r, V::set(1.3981999507e-3F));
+  p = V::fma(p, r, V::set(8.3334519073e-3F));
+  p = V::fma(p, r, V::set(4.1665795894e-2F));
+  p = V::fma(p, r, V::set(1.6666665459e-1F));
+  p = V::fma(p, r, V::set(5.0000001201e-1F));
+  p = V::fma(p, V::mul(r, r), V::add(r, V::set(1.0F)));
+  return V::times_power_of_two(p, n);
+}
+
+// A few rows times a few tokens. Each output is summed in the same order whatever the tile.
+template <typename V, DenseType kType, int kRows, int kTokens>
+void dense_tile(const DenseView& matrix, const FloatTokens& x, std::int64_t row, std::int64_t token, const Outputs& out, bool add) {
+  typename V::Float sums[kRows][kTokens];
+  for (auto& of_row : sums) {
+    for (auto& sum : of_row) sum = V::zero();
+  }
+  const std::int64_t num_columns = matrix.num_columns;
+  std::int64_t column = 0;
+  for (; column + V::kWidth <= num_columns; column += V::kWidth) {
+    typename V::Float inputs[kTokens];
+    for (int t = 0; t < kTokens; ++t) inputs[t] = V::load(x.values + (token + t) * x.stride + column);
+    for (int r = 0; r < kRows; ++r) {
+      const auto weights = V::template load_as<kType>(matrix.values, (row + r) * num_columns + column);
+      for (int t = 0; t < kTokens; ++t) sums[r][t] = V::fma(weights, inputs[t], sums[r][t]);
+    }
+  }
+  if (const auto left = static_cast<int>(num_columns - column); left > 0) {
+    for (int r = 0; r < kRows; ++r) {
+      const auto weights = V::template load_first_as<kType>(matrix.values, (row + r) * num_columns + column, left);
+      for (int t = 0; t < kTokens; ++t) {
+        sums[r][t] = V::fma(weights, V::load_first(x.values + (token + t) * x.stride + column, left), sums[r][t]);
+      }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    const float scale = matrix.row_scales ? matrix.row_scales[row + r] : 1.0F;
+    for (int t = 0; t < kTokens; ++t) {
+      float& output = out.values[(token + t) * out.stride + row + r];
+      const float sum = V::sum(sums[r][t]) * scale;
+      output = add ? output + sum : sum;
+    }
+  }
+}
+
+template <typename V, DenseType kType, int kRows>
+void dense_rows(const DenseView& matrix, const FloatTokens& x, std::int64_t row, const Outputs& out, bool add) {
+  std::int64_t token = 0;
+  for (; token + 4 <= x.num_tokens; token += 4) dense_tile<V, kType, kRows, 4>(matrix, x, row, token, out, add);
+  for (; token < x.num_tokens; ++token) dense_tile<V, kType, kRows, 1>(matrix, x, row, token, out, add);
+}
+
+template <typename V, DenseType kType>
+void dense_of_type(const DenseView& matrix, const FloatTokens& x, std::int64_t first, std::int64_t last, const Outputs& out, bool add) {
+  constexpr int kRows = V::kDenseRows;
+  std::int64_t row = first;
+  for (; row + kRows <= last; row += kRows) dense_rows<V, kType, kRows>(matrix, x, row, out, add);
+  for (; row < last; ++row) dense_rows<V, kType, 1>(matrix, x, row, out, add);
+}
+
+template <typename V>
+void dense(const DenseView& matrix, const FloatTokens& x, std::int64_t first, std::int64_t last, const Outputs& out, bool add) {
+  switch (matrix.type) {
+    case DenseType::kF32:
+      return dense_of_type<V, DenseType::kF32>(matrix, x, first, last, out, add);
+    case DenseType::kF16:
+      return dense_of_type<V, DenseType::kF16>(matrix, x, first, last, out, add);
+    case DenseType::kBF16:
+      return dense_of_type<V, DenseType::kBF16>(matrix, x, first, last, out, add);
+    case DenseType::kI8:
+      return dense_of_type<V, DenseType::kI8>(matrix, x, first, last, out, add);
+  }
+}
+
+// Calls `whole(place)` for whole vectors of `count` floats, and `part(place, n)` for the n that are left, if any.
+template <typename V, typename Whole, typename Part>
+void for_vectors(std::int64_t count, Whole whole, Part part) {
+  std::int64_t place = 0;
+  for (; place + V::kWidth <= count; place += V::kWidth) whole(place);
+  if (place < count) part(place, static_cast<int>(count - place));
+}
+
+template <typename V>
+void quantize(const float* x, std::int64_t num_columns, std::int8_t* values, float* scales, std::int32_t* corrections) {
+  for (std::int64_t begin = 0; begin < num_columns; begin += kColumnsPerScale) {
+    const std::int64_t left = num_columns - begin;
+    const std::int64_t count = left < kColumnsPerScale ? left : kColumnsPerScale;
+    auto largest_lanes = V::zero();
+    // What is not a number loses against the maximum so far, as in the plain loops.
+    for_vectors<V>(
+        count, [&](std::int64_t i) { largest_lanes = V::max(V::abs(V::load(x + begin + i)), largest_lanes); },
+        [&](std::int64_t i, int n) { largest_lanes = V::max(V::abs(V::load_first(x + begin + i, n)), largest_lanes); });
+    const float largest = V::largest(largest_lanes);
+    const auto inverse = V::set(largest > kSmallestScaled ? kLargestInt8 / largest : 0.0F);
+    const auto store = [&](std::int64_t i, typename V::Float loaded) {
+      const auto above = V::max(V::mul(loaded, inverse), V::set(-kLargestInt8));
+      V::store_int8(values + begin + i, V::min(above, V::set(kLargestInt8)));
+    };
+    for (std::int64_t i = round_up(count, V::kWidth); i < kColumnsPerScale; i += V::kWidth) V::store_int8(values + begin + i, V::zero());
+    for_vectors<V>(
+        count, [&](std::int64_t i) { store(i, V::load(x + begin + i)); },
+        [&](std::int64_t i, int n) { store(i, V::load_first(x + begin + i, n)); });
+    std::int32_t sum = 0;
+    for (std::int64_t i = 0; i < kColumnsPerScale; ++i) sum += values[begin + i];
+    scales[begin / kColumnsPerScale] = largest > kSmallestScaled ? largest / kLargestInt8 : 0.0F;
+    corrections[begin / kColumnsPerScale] = -kUnsignedZero * sum;
+  }
+}
+
+template <typename V>
+void rms_norm(const float* x, const float* weight, float epsilon, std::int64_t count, float* y) {
+  auto squares = V::zero();
+  const auto add_square = [&](typename V::Float value) { squares = V::fma(value, value, squares); };
+  for_vectors<V>(
+      count, [&](std::int64_t i) { add_square(V::load(x + i)); },
+      [&](std::int64_t i, int n) { add_square(V::load_first(x + i, n)); });
+  const auto inverse = V::set(1.0F / sqrtf(V::sum(squares) / static_cast<float>(count) + epsilon));
+  for_vectors<V>(
+      count, [&](std::int64_t i) { V::store(y + i, V::mul(V::mul(V::load(x + i), inverse), V::load(weight + i))); },
+      [&](std::int64_t i, int n) {
+        V::store_first(y + i, V::mul(V::mul(V::load_first(x + i, n), inverse), V::load_first(weight + i, n)), n);
+      });
+}
+
+template <typename V>
+void rotate(float* head, const float* cosine, const float* sine, std::int64_t head_dim) {
+  float* other = head + head_dim / 2;
+  const auto turn = [](auto left, auto right, auto c, auto s, auto& new_left, auto& new_right) {
+    new_left = V::sub(V::mul(left, c), V::mul(right, s));
+    new_right = V::add(V::mul(right, c), V::mul(left, s));
+  };
+  typename V::Float left, right;
+  for_vectors<V>(
+      head_dim / 2,
+      [&](std::int64_t i) {
+        turn(V::load(head + i), V::load(other + i), V::load(cosine + i), V::load(sine + i), left, right);
+        V::store(head + i, left);
+        V::store(other + i, right);
+      },
+      [&](std::int64_t i, int n) {
+        turn(V::load_first(head + i, n), V::load_first(other + i, n), V::load_first(cosine + i, n),
+             V::load_first(sine + i, n), left, right);
+        V::store_first(head + i, left, n);
+        V::store_first(other + i, right, n);
+      });
+}
+
+template <typename V>
+void swiglu(float* gate, const float* up, std::int64_t count) {
+  const auto gated = [](typename V::Float g, typename V::Float u) {
+    const auto one = V::set(1.0F);
+    return V::mul(V::div(g, V::add(one, exponential<V>(V::sub(V::zero(), g)))), u);
+  };
+  for_vectors<V>(
+      count, [&](std::int64_t i) { V::store(gate + i, gated(V::load(gate + i), V::load(up + i))); },
+      [&](std::int64_t i, int n) { V::store_first(gate + i, gated(V::load_first(gate + i, n), V::load_first(up + i, n)), n); });
+}
+
+template <typename V>
+void add(float* x, const float* y, std::int64_t count) {
+  for_vectors<V>(
+      count, [&](std::int64_t i) { V::store(x + i, V::add(V::load(x + i), V::load(y + i))); },
+      [&](std::int64_t i, int n) { V::store_first(x + i, V::add(V::load_first(x + i, n), V::load_first(y + i, n)), n); });
+}
+
+// Scores of all slots of a page; those that the query does not see are whatever the page holds.
+template <typename V>
+void score_page(const AttentionPage& page, const float* query, float* scores) {
+  constexpr int kAtOnce = 4;
+  static_assert(kSlotsPerPage % (kAtOnce * V::kWidth) == 0);
+  for (std::int64_t slot = 0; slot < kSlotsPerPage; slot += kAtOnce * V::kWidth) {
+    typename V::Float sums[kAtOnce];
+    for (auto& sum : sums) sum = V::zero();
+    for (std::int64_t dim = 0; dim < page.head_dim; ++dim) {
+      const auto q = V::set(query[dim]);
+      const float* keys = page.keys + dim * kSlotsPerPage + slot;
+      for (int i = 0; i < kAtOnce; ++i) sums[i] = V::fma(q, V::load(keys + i * V::kWidth), sums[i]);
+    }
+    for (int i = 0; i < kAtOnce; ++i) V::store(scores + slot + i * V::kWidth, sums[i]);
+  }
+}
+
+// attended = attended * fade + sum over visible slots of weight * value, `kVectors` vectors of the head at a time.
+template <typename V, int kVectors>
+void add_values(const AttentionPage& page, const float* weights, std::int64_t num_visible, float fade, float* attended, std::int64_t dim) {
+  typename V::Float sums[kVectors];
+  for (int i = 0; i < kVectors; ++i) sums[i] = V::mul(V::load(attended + dim + i * V::kWidth), V::set(fade));
+  for (std::int64_t slot = 0; slot < num_visible; ++slot) {
+    const auto weight = V::set(weights[slot]);
+    const float* values = page.values + slot * page.head_dim + dim;
+    for (int i = 0; i < kVectors; ++i) sums[i] = V::fma(weight, V::load(values + i * V::kWidth), sums[i]);
+  }
+  for (int i = 0; i < kVectors; ++i) V::store(attended + dim + i * V::kWidth, sums[i]);
+}
+
+template <typename V>
+void add_last_values(const AttentionPage& page, const float* weights, std::int64_t num_visible, float fade, float* attended, std::int64_t dim) {
+  const int left = static_cast<int>(page.head_dim - dim);
+  auto sum = V::mul(V::load_first(attended + dim, left), V::set(fade));
+  for (std::int64_t slot = 0; slot < num_visible; ++slot) {
+    sum = V::fma(V::set(weights[slot]), V::load_first(page.values + slot * page.head_dim + dim, left), sum);
+  }
+  V::store_first(attended + dim, sum, left);
+}
+
+template <typename V>
+void attend_one(const AttentionPage& page, std::int64_t token, std::int64_t head, std::int64_t num_visible) {
+  const std::int64_t offset = token * page.token_stride + head * page.head_dim;
+  float* attended = page.attended + offset;
+  float& maximum = page.maxima[token * page.group_size + head];
+  float& sum = page.sums[token * page.group_size + head];
+  float scores[kSlotsPerPage];
+  score_page<V>(page, page.queries + offset, scores);
+  // Whole vectors from here on: what is not visible weighs nothing.
+  const std::int64_t num_weighed = round_up(num_visible, V::kWidth);
+  for (std::int64_t slot = num_visible; slot < num_weighed; ++slot) scores[slot] = -HUGE_VALF;
+  auto largest_lanes = V::set(maximum);
+  for (std::int64_t slot = 0; slot < num_weighed; slot += V::kWidth) largest_lanes = V::max(V::load(scores + slot), largest_lanes);
+  const float largest = V::largest(largest_lanes);
+  for (std::int64_t slot = 0; slot < num_weighed; slot += V::kWidth) {
+    V::store(scores + slot, exponential<V>(V::sub(V::load(scores + slot), V::set(largest))));
+  }
+  for (std::int64_t slot = num_visible; slot < num_weighed; ++slot) scores[slot] = 0;
+  auto sum_lanes = V::zero();
+  for (std::int64_t slot = 0; slot < num_weighed; slot += V::kWidth) sum_lanes = V::add(sum_lanes, V::load(scores + slot));
+  const float fade = expf(maximum - largest);
+  maximum = largest;
+  sum = sum * fade + V::sum(sum_lanes);
+  std::int64_t dim = 0;
+  for (; dim + 4 * V::kWidth <= page.head_dim; dim += 4 * V::kWidth) add_values<V, 4>(page, scores, num_visible, fade, attended, dim);
+  for (; dim + V::kWidth <= page.head_dim; dim += V::kWidth) add_values<V, 1>(page, scores, num_visible, fade, attended, dim);
+  if (dim < page.head_dim) add_last_values<V>(page, scores, num_visible, fade, attended, dim);
+}
+
+template <typename V>
+void attend(const AttentionPage& page) {
+  for (std::int64_t token = 0; token < page.num_tokens; ++token) {
+    const std::int64_t visible = page.first_visible + token;
+    if (visible <= 0) continue;
+    for (std::int64_t head = 0; head < page.group_size; ++head) {
+      attend_one<V>(page, token, head, visible < kSlotsPerPage ? visible : kSlotsPerPage);
+    }
+  }
+}
+
+}  // namespace codling

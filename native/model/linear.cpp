@@ -1,0 +1,89 @@
+#include "model/linear.hpp"
+
+#include <algorithm>
+
+namespace codling {
+namespace {
+
+// Pieces that each thread takes of a product, so that one that is held up leaves its rows to the others.
+constexpr std::int64_t kPiecesPerThread = 8;
+
+bool is_rounded_for(const Matrix& matrix) {
+  const DenseView* dense = std::get_if<DenseView>(&matrix);
+  return !dense || dense->type == DenseType::kI8;
+}
+
+}  // namespace
+
+void Linear::multiply(const FloatBuffer& input, std::span<const Product> products, std::span<const AdaptedTokens> adapted,
+                      std::int64_t layer) {
+  if (rounds_ && std::any_of(products.begin(), products.end(), [](const Product& one) { return is_rounded_for(*one.matrix); })) {
+    rounded_.assign(input, kernels_, pool_);
+  }
+  std::vector<std::vector<Reduced>> reduced;
+  for (const Product& product : products) reduced.push_back(reduce(input, product, adapted, layer));
+  // All blocks of all products, one after the other.
+  std::int64_t num_blocks = 0;
+  for (const Product& product : products) num_blocks += divide_up(num_rows(*product.matrix), kRowsPerBlock);
+  const std::int64_t piece = divide_up(num_blocks, kPiecesPerThread * pool_.num_threads());
+  pool_.for_range(num_blocks, piece, [&](std::int64_t begin, std::int64_t end) {
+    std::int64_t start = 0;
+    for (std::size_t index = 0; index < products.size(); ++index) {
+      const std::int64_t rows = num_rows(*products[index].matrix), blocks = divide_up(rows, kRowsPerBlock);
+      const std::int64_t first_block = std::max(begin - start, std::int64_t{0}), last_block = std::min(end - start, blocks);
+      start += blocks;
+      if (first_block >= last_block) continue;
+      const std::int64_t first = first_block * kRowsPerBlock, last = std::min(last_block * kRowsPerBlock, rows);
+      const Outputs out = products[index].output->outputs();
+      multiply_rows(*products[index].matrix, input, first, last, out);
+      for (const Reduced& one : reduced[index]) {
+        const FloatTokens values = one.values.tokens(0, one.tokens->count);
+        kernels_.dense(one.low_rank->up, values, first, last, {out.values + one.tokens->first * out.stride, out.stride}, true);
+      }
+    }
+  });
+}
+
+std::vector<Linear::Reduced> Linear::reduce(const FloatBuffer& input, const Product& product, std::span<const AdaptedTokens> adapted,
+                                            std::int64_t layer) {
+  std::vector<Reduced> reduced;
+  for (const AdaptedTokens& tokens : adapted) {
+    if (!tokens.adapter) continue;
+    const std::int64_t rank = tokens.adapter->rank();
+    Reduced& one = reduced.emplace_back(Reduced{&tokens, &tokens.adapter->at(layer, product.projection), FloatBuffer(rank)});
+    one.values.resize(tokens.count);
+    const Outputs out = one.values.outputs();
+    pool_.for_range(rank, divide_up(rank, pool_.num_threads()), [&](std::int64_t begin, std::int64_t end) {
+      kernels_.dense(one.low_rank->down, input.tokens(tokens.first, tokens.count), begin, end, out, false);
+    });
+  }
+  return reduced;
+}
+
+void Linear::multiply_embedding(const FloatBuffer& input, const DenseView& embedding, const Outputs& out) {
+  const Matrix matrix = embedding;
+  if (rounds_ && is_rounded_for(matrix)) rounded_.assign(input, kernels_, pool_);
+  const std::int64_t piece = divide_up(embedding.num_rows, kPiecesPerThread * pool_.num_threads());
+  pool_.for_range(embedding.num_rows, piece,
+                  [&](std::int64_t begin, std::int64_t end) { multiply_rows(matrix, input, begin, end, out); });
+}
+
+void Linear::multiply_rows(const Matrix& matrix, const FloatBuffer& input, std::int64_t first, std::int64_t last, const Outputs& out) const {
+  if (const PaletteView* palette = std::get_if<PaletteView>(&matrix)) {
+    return multiply_blocks(*palette, input, first / kRowsPerBlock, divide_up(last, kRowsPerBlock), out);
+  }
+  const DenseView& dense = std::get<DenseView>(matrix);
+  if (rounds_ && dense.type == DenseType::kI8) return kernels_.int8_rows(dense, rounded_.tokens(), first, last, out);
+  kernels_.dense(dense, input.tokens(0, input.num_tokens()), first, last, out, false);
+}
+
+void Linear::multiply_blocks(const PaletteView& matrix, const FloatBuffer& input, std::int64_t first, std::int64_t last,
+                             const Outputs& out) const {
+  if (!rounds_) return kernels_.palette_float(matrix, input.tokens(0, input.num_tokens()), first, last, out);
+  for (std::int64_t index = 0; index < rounded_.num_tiles(); ++index) {
+    const Outputs of_tile{out.values + rounded_.first_token(index) * out.stride, out.stride};
+    kernels_.palette_int8(matrix, rounded_.tile(index), first, last, of_tile);
+  }
+}
+
+}  // namespace codling

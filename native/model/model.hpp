@@ -1,0 +1,100 @@
+// The language model: tokens in, logits of the next one out.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.hpp"
+#include "model/activations.hpp"
+#include "model/adapter.hpp"
+#include "model/config.hpp"
+#include "model/kv_cache.hpp"
+#include "model/linear.hpp"
+#include "model/weights.hpp"
+#include "threads/pool.hpp"
+
+namespace codling {
+
+struct ModelOptions {
+  int num_threads;
+  // Of a set of kernels; empty for the fastest that runs here.
+  std::string kernels;
+  // Whether activations are rounded to int8 for palettized and int8 weights.
+  bool rounds_activations;
+};
+
+// The next tokens of one sequence.
+struct Segment {
+  KvCache* cache;
+  // Tokens of the cache that these follow; those after them are forgotten.
+  std::int64_t num_kept;
+  std::span<const std::int32_t> tokens;
+  // Or null.
+  const Adapter* adapter;
+};
+
+class Model {
+ public:
+  // Throws InputError for files that are missing, damaged or do not fit each other, and for kernels that cannot run here.
+  Model(const std::filesystem::path& config, const std::filesystem::path& weights, const ModelOptions& options);
+
+  const ModelConfig& config() const { return config_; }
+  const Kernels& kernels() const { return kernels_; }
+
+  // Runs all segments together, and writes the logits after the last token of each: [segments, vocab_size].
+  // What a segment gets does not depend on the others. May be called by any thread; one run at a time.
+  // Throws InputError, before anything has changed, for tokens outside of the vocabulary, a segment without tokens or with
+  // more than its context holds, and a cache that two segments share.
+  void run(std::span<const Segment> segments, std::span<float> logits);
+
+ private:
+  // Queries of neighboring tokens of one segment that share a key/value head: the unit of work in attention.
+  struct AttentionTask {
+    KvCache* cache;
+    std::int64_t kv_head;
+    // Of the run.
+    std::int64_t first_token;
+    std::int64_t num_tokens;
+    // Of the first token in its sequence.
+    std::int64_t first_position;
+    // Where the task's softmax state begins.
+    std::int64_t state;
+  };
+
+  void check(std::span<const Segment> segments) const;
+  void begin(std::span<const Segment> segments);
+  void look_up(std::span<const Segment> segments);
+  void plan_attention(std::span<const Segment> segments);
+  void run_layer(std::int64_t layer);
+  void normalize(const FloatBuffer& x, const std::vector<float>& weight, FloatBuffer& y);
+  void rotate_and_store(std::int64_t layer);
+  void attend(std::int64_t layer);
+  void attend_task(const AttentionTask& task, std::int64_t layer);
+  void add_update();
+
+  ModelConfig config_;
+  Weights weights_;
+  const Kernels& kernels_;
+  ThreadPool pool_;
+  Linear linear_;
+  // theta^(-2i / head_dim)
+  std::vector<float> frequencies_;
+
+  std::mutex mutex_;
+  // Of the run: which token belongs where, and what flows.
+  struct TokenPlace {
+    KvCache* cache;
+    std::int64_t position;
+  };
+  std::vector<TokenPlace> places_;
+  std::vector<AdaptedTokens> adapted_;
+  std::vector<AttentionTask> attention_tasks_;
+  std::vector<float> maxima_, sums_;
+  FloatBuffer stream_, normed_, queries_, keys_, values_, attended_, gate_, up_, update_, cosine_, sine_, last_;
+};
+
+}  // namespace codling

@@ -1,0 +1,1 @@
+"""The Python face of the native engine (`native/`): bundles on an ordinary processor, without JAX."""

@@ -1,0 +1,139 @@
+"""A bundle on the native engine.
+
+Opening one maps its weights and reads a few small files: it takes a fraction of a second for gigabytes, and as much
+memory as the system has to spare.
+"""
+
+import os
+from pathlib import Path
+from typing import NamedTuple, final
+
+from codling.artifact.layout import (
+    ADAPTER_CONFIG_FILE,
+    ADAPTER_WEIGHTS_FILE,
+    BASE_KEY,
+    CONFIG_FILE,
+    NO_ADAPTER,
+    TOKENIZER_KEY,
+    WEIGHTS_FILE,
+    find_adapter,
+    read_json,
+)
+from codling.artifact.manifest import Manifest, file_sha256, read_manifest
+from codling.engine._native import Adapter, Model
+from codling.engine.sampling import Sampling
+from codling.engine.session import Session
+from codling.errors import UserError
+from codling.tokenizer.encode import MODEL_FILE, Tokenizer
+from codling.tokenizer.imported import ImportedTokenizer, TextTokenizer
+
+KERNELS_VARIABLE = "CODLING_KERNELS"
+"""Names the set of kernels to use: scalar, avx2, avx2vnni or avx512. Not set: the fastest that the processor runs."""
+
+
+class LoadedAdapter(NamedTuple):
+    """An adapter that sessions may use, or none."""
+
+    name: str
+    weights: Adapter | None
+
+
+@final
+class Engine:
+    """A bundle, ready to run. Threads may share it; what they run takes turns."""
+
+    def __init__(self, directory: Path, manifest: Manifest, tokenizer: TextTokenizer, model: Model) -> None:
+        """For `Engine.open`."""
+        self.directory = directory
+        self.manifest = manifest
+        self.tokenizer = tokenizer
+        self._model = model
+        self._adapters: dict[Path, LoadedAdapter] = {}
+
+    @classmethod
+    def open(
+        cls, directory: Path, *, num_threads: int | None = None, rounds_activations: bool = True, verify: bool = False
+    ) -> "Engine":
+        """Open a bundle.
+
+        `num_threads`: as many as processors, if not given. `rounds_activations`: whether what enters a compressed
+        matrix is rounded to int8, one scale per token and block of columns; faster, and slightly different from the
+        model that was trained. `verify`: whether the weights are compared with the checksum in the manifest.
+        Errors: `UserError` for anything that is not a whole bundle, or damaged; for kernels that cannot run here.
+        """
+        manifest = read_manifest(directory)
+        if manifest.kind != "bundle":
+            raise UserError(f"{directory}: is a {manifest.kind} artifact, need bundle")
+        weights = directory / WEIGHTS_FILE
+        if verify and file_sha256(weights) != manifest.files_sha256.get(WEIGHTS_FILE):
+            raise UserError(f"{weights}: is not the file that the manifest lists; copy the bundle again")
+        if num_threads is not None and num_threads < 1:
+            raise UserError(f"{num_threads} threads cannot run anything; 1 is the least")
+        model = Model(
+            str(directory / CONFIG_FILE),
+            str(weights),
+            num_threads or _num_processors(),
+            os.environ.get(KERNELS_VARIABLE, ""),
+            rounds_activations,
+        )
+        return cls(directory, manifest, _load_tokenizer(directory, manifest, model.vocab_size), model)
+
+    @property
+    def kernels(self) -> str:
+        """The set of kernels that runs."""
+        return self._model.kernels
+
+    def session(self, *, adapter: str | None = None, sampling: Sampling | None = None, seed: int = 0) -> Session:
+        """Begin a sequence, with the recovery adapter if the bundle has one, or with the adapter named.
+
+        Errors: `UserError` as for `load_adapter`.
+        """
+        return Session(self._model, self.load_adapter(adapter).weights, sampling or Sampling(), seed)
+
+    def load_adapter(self, adapter: str | None = None) -> LoadedAdapter:
+        """Map an adapter, once: one of the bundle's own, the directory of another, or `none`.
+
+        Errors: `UserError` for one that is not there, was trained for another base, or is damaged.
+        """
+        directory = find_adapter(self.directory, adapter)
+        if directory is None:
+            return LoadedAdapter(NO_ADAPTER, None)
+        directory = directory.resolve()
+        if directory not in self._adapters:
+            weights = Adapter(self._model, str(directory / ADAPTER_WEIGHTS_FILE), self._rank(directory))
+            self._adapters[directory] = LoadedAdapter(directory.name, weights)
+        return self._adapters[directory]
+
+    def identity(self, adapter: LoadedAdapter) -> str:
+        """Base and adapter, as replies name them."""
+        return f"{self.manifest.id}+{adapter.name}"
+
+    def _rank(self, adapter: Path) -> int:
+        path = adapter / ADAPTER_CONFIG_FILE
+        values = read_json(path)
+        if values.get(BASE_KEY) != self.manifest.files_sha256.get(WEIGHTS_FILE):
+            raise UserError(
+                f"{adapter}: this adapter was trained for another base than {self.directory}; train it for this one"
+            )
+        rank = values.get("r")
+        if not isinstance(rank, int) or isinstance(rank, bool):
+            raise UserError(f"{path}: the rank 'r' is missing or not a whole number")
+        if values.get("lora_alpha", rank) != rank:
+            raise UserError(f"{path}: lora_alpha is {values['lora_alpha']!r}, the engine runs adapters with it equal to r")
+        return rank
+
+
+def _load_tokenizer(directory: Path, manifest: Manifest, vocab_size: int) -> TextTokenizer:
+    tokenizer: TextTokenizer
+    if MODEL_FILE in manifest.files_sha256:
+        tokenizer = Tokenizer.load(directory)
+    else:
+        tokenizer = ImportedTokenizer.load(directory, vocab_size)
+    if tokenizer.sha256 != read_json(directory / CONFIG_FILE).get(TOKENIZER_KEY) or tokenizer.vocab_size != vocab_size:
+        raise UserError(f"{directory}: the tokenizer does not belong to the weights; copy the bundle again, whole")
+    return tokenizer
+
+
+def _num_processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,159 @@
+"""The engine against the JAX model, token for token, and against itself."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from codling.artifact.bundle import load_bundle
+from codling.chat.decode import Decoder
+from codling.engine import _native, session
+from codling.engine.engine import Engine
+from codling.engine.sampling import Sampling
+from codling.engine.session import Session
+from codling.errors import UserError
+from codling.model.generate import Sampling as JaxSampling
+from codling.model.transformer import Transformer
+
+FLOAT_TOLERANCE = 1e-4
+"""Of logits, relative to the largest: two programs that sum in different orders."""
+MAX_DIVERGENCE_NATS = 1e-3
+"""KL(JAX || engine) of the next token with activations rounded to int8, on average."""
+
+
+def random_ids(count: int, seed: int) -> list[int]:
+    ids: list[int] = np.random.default_rng(seed).integers(20, 600, count).tolist()
+    return ids
+
+
+def jax_logits(model: Transformer, ids: list[int]) -> np.ndarray:
+    tokens = jnp.asarray(ids, jnp.int32)[None]
+    positions, ones = jnp.arange(len(ids), dtype=jnp.int32)[None], jnp.ones_like(tokens)
+    hidden = model(tokens, positions, ones, rope_theta=model.config.rope_theta)
+    return np.asarray(model.logits(hidden))[0]
+
+
+@pytest.fixture(params=["server", "device"])
+def bundle_and_model(request: pytest.FixtureRequest, pair: Any) -> tuple[Any, Transformer]:
+    directory = getattr(pair, request.param)
+    return directory, load_bundle(directory).model
+
+
+@pytest.mark.parametrize("kernels", _native.runnable_kernels())
+def test_greedy_tokens_are_those_of_jax(bundle_and_model: Any, kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODLING_KERNELS", kernels)
+    directory, model = bundle_and_model
+    engine = Engine.open(directory, num_threads=2, rounds_activations=False)
+    assert engine.kernels == kernels
+    for seed, length in enumerate((1, 3, 16, 63, 64, 80)):
+        prompt = random_ids(length, seed)
+        expected = list(Decoder(model, JaxSampling(), 0).run(prompt, 20, ()))
+        assert list(engine.session().run(prompt, 20, ())) == expected
+
+
+@pytest.mark.parametrize("kernels", _native.runnable_kernels())
+def test_logits_are_those_of_jax(bundle_and_model: Any, kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODLING_KERNELS", kernels)
+    directory, model = bundle_and_model
+    engine, ids = Engine.open(directory, num_threads=1, rounds_activations=False), random_ids(90, 3)
+    expected = jax_logits(model, ids)
+    for length in (1, 2, 33, 64, 65, 90):
+        found = engine.session().logits_after(ids[:length])
+        np.testing.assert_allclose(found, expected[length - 1], rtol=0, atol=FLOAT_TOLERANCE * np.abs(expected).max())
+
+
+@pytest.fixture
+def engine(pair: Any) -> Engine:
+    return Engine.open(pair.device, num_threads=2)
+
+
+def test_rounded_activations_are_the_same_in_every_set_of_kernels(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids, found = random_ids(70, 4), []
+    for kernels in _native.runnable_kernels():
+        monkeypatch.setenv("CODLING_KERNELS", kernels)
+        found.append(Engine.open(pair.device, num_threads=1).session().logits_after(ids))
+    for logits in found[1:]:
+        # A sum in another order may round an activation to the next whole number.
+        assert np.abs(logits - found[0]).max() < 0.05 * np.abs(found[0]).max()
+
+
+def test_pieces_of_a_prompt_change_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = random_ids(90, 5)
+    whole = engine.session().logits_after(ids)
+    monkeypatch.setattr(session, "CHUNK_LENGTH_TOKENS", 7)
+    np.testing.assert_array_equal(engine.session().logits_after(ids), whole)
+
+
+@pytest.mark.parametrize("num_kept", [0, 4, 20], ids=["other prompt", "shared beginning", "same prompt"])
+def test_what_the_cache_remembers_changes_no_token(engine: Engine, num_kept: int) -> None:
+    first, other = random_ids(20, 3), random_ids(20, 4)
+    prompt = first[:num_kept] + other[num_kept:]
+    used = engine.session()
+    list(used.run(first, 8, ()))
+    assert list(used.run(prompt, 8, ())) == list(engine.session().run(prompt, 8, ()))
+
+
+@pytest.mark.parametrize("rounds_activations", [False, True])
+def test_a_batch_gives_each_sequence_what_it_gets_alone(pair: Any, rounds_activations: bool) -> None:
+    engine = Engine.open(pair.device, num_threads=2, rounds_activations=rounds_activations)
+    model, adapters = engine._model, [engine.load_adapter(name).weights for name in (None, "none")]
+    prompts = [(random_ids(length, length), adapters[length % 2]) for length in (1, 5, 40, 66, 90)]
+
+    def run(parts: list[tuple[list[int], Any]]) -> np.ndarray:
+        return model.run([_native.Segment(_native.KvCache(model), 0, ids, adapter) for ids, adapter in parts])
+
+    np.testing.assert_array_equal(run(prompts), np.concatenate([run([one]) for one in prompts]))
+
+
+def test_it_stops_after_a_stop_token(engine: Engine) -> None:
+    free = list(engine.session().run(random_ids(9, 0), 12, ()))
+    first_place = free.index(free[5])
+    assert list(engine.session().run(random_ids(9, 0), 12, (free[5],))) == free[: first_place + 1]
+
+
+def test_it_ends_with_the_context(engine: Engine) -> None:
+    one = engine.session()
+    assert len(list(one.run(random_ids(one.context_length_tokens - 3, 0), 12, ()))) == 3
+
+
+def test_one_seed_draws_the_same_tokens(engine: Engine) -> None:
+    prompt = random_ids(9, 0)
+    drawn = [list(engine.session(sampling=Sampling(1.5), seed=seed).run(prompt, 12, ())) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.parametrize("surplus", [0, 1, 50])
+def test_a_prompt_that_fills_the_context_is_refused(engine: Engine, surplus: int) -> None:
+    one = engine.session()
+    with pytest.raises(UserError, match=f"{one.context_length_tokens + surplus} tokens.* holds"):
+        next(one.run(random_ids(one.context_length_tokens + surplus, 0), 1, ()))
+
+
+def test_an_empty_prompt_is_refused(engine: Engine) -> None:
+    with pytest.raises(UserError, match="empty"):
+        next(engine.session().run([], 1, ()))
+
+
+@pytest.mark.parametrize("token", [-1, 1 << 20])
+def test_tokens_outside_of_the_vocabulary_are_refused_and_change_nothing(engine: Engine, token: int) -> None:
+    one, ids = engine.session(), random_ids(9, 1)
+    expected = one.logits_after(ids)
+    with pytest.raises(UserError, match="vocabulary"):
+        one.logits_after([*ids, token])
+    np.testing.assert_array_equal(one.logits_after(ids), expected)
+
+
+def test_runs_that_cannot_be_are_refused(engine: Engine) -> None:
+    model = engine._model
+    cache = _native.KvCache(model)
+    too_many = [1] * (model.context_length_tokens + 1)
+    for segments, problem in (
+        ([_native.Segment(cache, 0, [], None)], "no tokens"),
+        ([_native.Segment(cache, 1, [1], None)], "follow 1 tokens"),
+        ([_native.Segment(cache, 0, too_many, None)], "holds 96"),
+        ([_native.Segment(cache, 0, [1], None)] * 2, "share a cache"),
+    ):
+        with pytest.raises(UserError, match=problem):
+            model.run(segments)
+    assert isinstance(engine.session(), Session)
