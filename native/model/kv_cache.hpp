@@ -13,6 +13,8 @@ namespace codling {
 class KvCache {
  public:
   explicit KvCache(const ModelConfig& config);
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
 
   std::int64_t num_tokens() const { return num_tokens_; }
   // Forgets all tokens but the first `num_tokens`; pages are kept for what comes next.
