@@ -18,8 +18,6 @@ from codling.model.transformer import Transformer
 
 FLOAT_TOLERANCE = 1e-4
 """Of logits, relative to the largest: two programs that sum in different orders."""
-MAX_DIVERGENCE_NATS = 1e-3
-"""KL(JAX || engine) of the next token with activations rounded to int8, on average."""
 
 
 def random_ids(count: int, seed: int) -> list[int]:
