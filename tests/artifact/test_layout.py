@@ -15,7 +15,7 @@ def test_adapters_are_found_by_name_and_by_directory(pair: Any) -> None:
     assert find_adapter(pair.server, None) is None
     assert find_adapter(pair.device, "none") is None
     assert find_adapter(pair.server, str(own)) == own
-    with pytest.raises(UserError, match="no adapter 'other' .it has: recovery"):
+    with pytest.raises(UserError, match=r"no adapter 'other' .it has: recovery"):
         find_adapter(pair.device, "other")
 
 

@@ -62,7 +62,7 @@ def test_an_adapter_that_does_not_fit_is_refused(device: Path, values: dict[str,
 
 
 def test_an_adapter_that_is_not_there_is_refused(device: Path) -> None:
-    with pytest.raises(UserError, match="no adapter 'other' .it has: recovery"):
+    with pytest.raises(UserError, match=r"no adapter 'other' .it has: recovery"):
         Engine.open(device).session(adapter="other")
 
 
@@ -91,7 +91,7 @@ def test_another_tokenizer_is_refused(device: Path) -> None:
 
 def test_unknown_kernels_are_refused(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODLING_KERNELS", "abacus")
-    with pytest.raises(UserError, match="'abacus'.*scalar"):
+    with pytest.raises(UserError, match=r"'abacus'.*scalar"):
         Engine.open(device)
 
 

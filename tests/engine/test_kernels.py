@@ -40,13 +40,23 @@ def random_palettized(
 def multiply(kernels: str, matrix: PalettizedMatrix, x: np.ndarray, *, rounds: bool) -> np.ndarray:
     row_scales = None if matrix.row_scales is None else matrix.row_scales.view(np.uint16)
     return _native.multiply_palettized(
-        kernels, matrix.indices, matrix.tables, matrix.scales, row_scales, matrix.shape[0], matrix.rows_per_table, x, rounds
+        kernels,
+        matrix.indices,
+        matrix.tables,
+        matrix.scales,
+        row_scales,
+        matrix.shape[0],
+        matrix.rows_per_table,
+        x,
+        rounds,
     )
 
 
 def random_tokens(num_tokens: int, width: int, seed: int = 1) -> np.ndarray:
     random = np.random.default_rng(seed)
-    x: np.ndarray = (random.normal(size=(num_tokens, width)) * 10.0 ** random.integers(-3, 3, (num_tokens, 1))).astype(np.float32)
+    x: np.ndarray = (random.normal(size=(num_tokens, width)) * 10.0 ** random.integers(-3, 3, (num_tokens, 1))).astype(
+        np.float32
+    )
     return x
 
 
@@ -72,7 +82,9 @@ def assert_sums_equal(found: np.ndarray, x: np.ndarray, weight: np.ndarray, star
 @pytest.mark.parametrize("bits", [2, 4])
 @pytest.mark.parametrize("with_row_scales", [False, True])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_float_activations_times_palettized(kernels: str, bits: int, with_row_scales: bool, shape: tuple[int, int]) -> None:
+def test_float_activations_times_palettized(
+    kernels: str, bits: int, with_row_scales: bool, shape: tuple[int, int]
+) -> None:
     matrix = random_palettized(shape, bits, with_row_scales=with_row_scales)
     for num_tokens in (1, 3, 6):
         x = random_tokens(num_tokens, shape[1])
@@ -122,9 +134,11 @@ def test_a_token_does_not_depend_on_its_neighbors(kernels: str, rounds: bool, bi
 @pytest.mark.parametrize("kernels", ["scalar", *FAST])
 def test_extreme_activations_overflow_nothing(kernels: str) -> None:
     extreme = random_palettized((16, 256), 4, with_row_scales=False)
-    matrix = extreme._replace(tables=np.repeat(np.int8([[-127] * 8 + [127] * 8]), 1, axis=0))
+    matrix = extreme._replace(tables=np.asarray([[-127] * 8 + [127] * 8], np.int8))
     for x in (np.full((2, 256), 3e38, np.float32), np.full((2, 256), -1e-20, np.float32)):
-        np.testing.assert_array_equal(multiply(kernels, matrix, x, rounds=True), multiply("scalar", matrix, x, rounds=True))
+        np.testing.assert_array_equal(
+            multiply(kernels, matrix, x, rounds=True), multiply("scalar", matrix, x, rounds=True)
+        )
     nothing = np.zeros((3, 256), np.float32)
     assert not multiply(kernels, matrix, nothing, rounds=True).any()
 
@@ -146,7 +160,10 @@ class Dense(NamedTuple):
 def random_dense(type: str, shape: tuple[int, int]) -> Dense:
     random = np.random.default_rng(2)
     if type == "I8":
-        stored, row_scales = random.integers(-128, 128, shape).astype(np.int8), random.uniform(0.1, 1, shape[0]).astype(np.float32)
+        stored, row_scales = (
+            random.integers(-128, 128, shape).astype(np.int8),
+            random.uniform(0.1, 1, shape[0]).astype(np.float32),
+        )
         return Dense(type, stored, row_scales, stored * row_scales[:, None])
     dtype = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}[type]
     stored = random.normal(size=shape).astype(dtype)
@@ -202,4 +219,6 @@ def test_rotate(kernels: str, head_dim: int) -> None:
     turned = (heads[:, : head_dim // 2] + 1j * heads[:, head_dim // 2 :]) * np.exp(1j * angles)
     found = _native.rotate(kernels, heads, np.cos(angles), np.sin(angles))
     sizes = np.abs(turned)
-    np.testing.assert_allclose(found / np.tile(sizes, 2), np.concatenate([turned.real, turned.imag], axis=1) / np.tile(sizes, 2), atol=1e-6)
+    np.testing.assert_allclose(
+        found / np.tile(sizes, 2), np.concatenate([turned.real, turned.imag], axis=1) / np.tile(sizes, 2), atol=1e-6
+    )

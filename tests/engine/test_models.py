@@ -29,7 +29,8 @@ CONFIGS = {
     "one key head": ModelConfig(**COMMON, model_dim=33, ffn_dim=50, num_query_heads=5, num_kv_heads=1, head_dim=6),
     "long heads": ModelConfig(**COMMON, model_dim=24, ffn_dim=130, num_query_heads=2, num_kv_heads=2, head_dim=74),
     "llama": ModelConfig(
-        **COMMON, model_dim=144, ffn_dim=257, num_query_heads=4, num_kv_heads=2, head_dim=36, rope_theta=1e4, norm_epsilon=1e-6,
+        **COMMON, model_dim=144, ffn_dim=257, num_query_heads=4, num_kv_heads=2, head_dim=36, rope_theta=1e4,
+        norm_epsilon=1e-6,
         query_key_norm=False,
     ),
 }  # fmt: skip
@@ -58,7 +59,9 @@ def write_model(directory: Path, config: ModelConfig, weights: str) -> Path:
     return directory
 
 
-def open_model(directory: Path, kernels: str = "", *, num_threads: int = 1, rounds_activations: bool = False) -> _native.Model:
+def open_model(
+    directory: Path, kernels: str = "", *, num_threads: int = 1, rounds_activations: bool = False
+) -> _native.Model:
     config, weights = (str(directory / name) for name in ("config.json", "model.safetensors"))
     return _native.Model(config, weights, num_threads, kernels, rounds_activations)
 
@@ -76,7 +79,8 @@ def jax_logits(directory: Path, ids: list[int]) -> np.ndarray:
     model, tokens = load_model(directory), jnp.asarray(ids, jnp.int32)[None]
     positions = jnp.arange(len(ids), dtype=jnp.int32)[None]
     hidden = model(tokens, positions, jnp.ones_like(tokens), rope_theta=model.config.rope_theta)
-    return np.asarray(model.logits(hidden))[0]
+    logits: np.ndarray = np.asarray(model.logits(hidden))[0]
+    return logits
 
 
 def random_ids(config: ModelConfig, count: int) -> list[int]:

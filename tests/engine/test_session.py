@@ -29,7 +29,8 @@ def jax_logits(model: Transformer, ids: list[int]) -> np.ndarray:
     tokens = jnp.asarray(ids, jnp.int32)[None]
     positions, ones = jnp.arange(len(ids), dtype=jnp.int32)[None], jnp.ones_like(tokens)
     hidden = model(tokens, positions, ones, rope_theta=model.config.rope_theta)
-    return np.asarray(model.logits(hidden))[0]
+    logits: np.ndarray = np.asarray(model.logits(hidden))[0]
+    return logits
 
 
 @pytest.fixture(params=["server", "device"])

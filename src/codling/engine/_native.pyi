@@ -7,9 +7,7 @@ import numpy as np
 class Model:
     """Mapped weights, a set of kernels, threads."""
 
-    def __init__(
-        self, config: str, weights: str, num_threads: int, kernels: str, rounds_activations: bool
-    ) -> None: ...
+    def __init__(self, config: str, weights: str, num_threads: int, kernels: str, rounds_activations: bool) -> None: ...
     def run(self, segments: Sequence[Segment]) -> np.ndarray:
         """Logits after the last token of each segment: [segments, vocab_size]. Other threads run meanwhile."""
     @property

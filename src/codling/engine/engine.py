@@ -119,7 +119,9 @@ class Engine:
         if not isinstance(rank, int) or isinstance(rank, bool):
             raise UserError(f"{path}: the rank 'r' is missing or not a whole number")
         if values.get("lora_alpha", rank) != rank:
-            raise UserError(f"{path}: lora_alpha is {values['lora_alpha']!r}, the engine runs adapters with it equal to r")
+            raise UserError(
+                f"{path}: lora_alpha is {values['lora_alpha']!r}, the engine runs adapters with it equal to r"
+            )
         return rank
 
 

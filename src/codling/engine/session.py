@@ -4,7 +4,6 @@ A prompt is compared with what the cache holds, and only what differs from there
 conversation costs its own tokens.
 """
 
-import os.path
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -66,7 +65,7 @@ class Session:
         """
         ids = list(ids)
         # The last token is always run: its logits are what is asked for.
-        known = min(len(os.path.commonprefix([self._ids, ids])), len(ids) - 1)
+        known = min(_common_length(self._ids, ids), len(ids) - 1)
         del self._ids[known:]
         while True:
             chunk = ids[len(self._ids) : len(self._ids) + CHUNK_LENGTH_TOKENS]
@@ -75,3 +74,8 @@ class Session:
             if len(self._ids) == len(ids):
                 after_last: np.ndarray = logits[0]
                 return after_last
+
+
+def _common_length(left: list[int], right: list[int]) -> int:
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(left), len(right)))
