@@ -5,6 +5,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <exception>
 #include <optional>
 #include <string>
@@ -38,22 +39,26 @@ struct PySegment {
   std::int64_t num_kept;
   std::vector<std::int32_t> tokens;
   const Adapter* adapter;
+  std::int64_t num_logits;
 };
 
 FloatMatrix run(Model& model, const std::vector<PySegment*>& given) {
   std::vector<Segment> segments;
+  std::size_t num_logits = 0;
   for (const PySegment* one : given) {
     // What Python calls None.
     if (!one) throw InputError("a segment of a run is missing");
-    segments.push_back({one->cache, one->num_kept, one->tokens, one->adapter});
+    segments.push_back({one->cache, one->num_kept, one->tokens, one->adapter, one->num_logits});
+    // What is wrong with it is the model's to say.
+    num_logits += std::clamp(one->num_logits, std::int64_t{0}, static_cast<std::int64_t>(one->tokens.size()));
   }
   const auto vocab_size = static_cast<std::size_t>(model.config().vocab_size);
-  std::vector<float> logits(segments.size() * vocab_size);
+  std::vector<float> logits(num_logits * vocab_size);
   {
     const nb::gil_scoped_release released;
     model.run(segments, logits);
   }
-  return to_array(std::move(logits), segments.size(), vocab_size);
+  return to_array(std::move(logits), num_logits, vocab_size);
 }
 
 }  // namespace
@@ -72,11 +77,10 @@ NB_MODULE(_native, module) {
   nb::class_<PySegment>(module, "Segment")
       .def(
           "__init__",
-          [](PySegment* self, KvCache& cache, std::int64_t num_kept, std::vector<std::int32_t> tokens, const Adapter* adapter) {
-            new (self) PySegment{&cache, num_kept, std::move(tokens), adapter};
-          },
-          nb::arg("cache"), nb::arg("num_kept"), nb::arg("tokens"), nb::arg("adapter").none(), nb::keep_alive<1, 2>(),
-          nb::keep_alive<1, 5>());
+          [](PySegment* self, KvCache& cache, std::int64_t num_kept, std::vector<std::int32_t> tokens, const Adapter* adapter,
+             std::int64_t num_logits) { new (self) PySegment{&cache, num_kept, std::move(tokens), adapter, num_logits}; },
+          nb::arg("cache"), nb::arg("num_kept"), nb::arg("tokens"), nb::arg("adapter").none(), nb::arg("num_logits") = 1,
+          nb::keep_alive<1, 2>(), nb::keep_alive<1, 5>());
   nb::class_<Model>(module, "Model")
       .def(
           "__init__",

@@ -66,15 +66,22 @@ void Model::run(std::span<const Segment> segments, std::span<float> logits) {
   look_up(segments);
   plan_attention(segments);
   for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) run_layer(layer);
-  last_.resize(static_cast<std::int64_t>(segments.size()));
-  std::int64_t end = 0;
-  for (std::size_t index = 0; index < segments.size(); ++index) {
-    end += static_cast<std::int64_t>(segments[index].tokens.size());
-    kernels_.rms_norm(stream_.token(end - 1), weights_.final_norm().data(), config_.norm_epsilon, config_.model_dim,
-                      last_.token(static_cast<std::int64_t>(index)));
+  write_logits(segments, logits);
+  for (const Segment& segment : segments) segment.cache->advance(static_cast<std::int64_t>(segment.tokens.size()));
+}
+
+void Model::write_logits(std::span<const Segment> segments, std::span<float> logits) {
+  std::int64_t num_logits = 0, end = 0, row = 0;
+  for (const Segment& segment : segments) num_logits += segment.num_logits;
+  if (num_logits == 0) return;
+  last_.resize(num_logits);
+  for (const Segment& segment : segments) {
+    end += static_cast<std::int64_t>(segment.tokens.size());
+    for (std::int64_t token = end - segment.num_logits; token < end; ++token, ++row) {
+      kernels_.rms_norm(stream_.token(token), weights_.final_norm().data(), config_.norm_epsilon, config_.model_dim, last_.token(row));
+    }
   }
   linear_.multiply_embedding(last_, weights_.embedding(), {logits.data(), config_.vocab_size});
-  for (const Segment& segment : segments) segment.cache->advance(static_cast<std::int64_t>(segment.tokens.size()));
 }
 
 void Model::check(std::span<const Segment> segments) const {
@@ -82,6 +89,10 @@ void Model::check(std::span<const Segment> segments) const {
   for (const Segment& segment : segments) {
     if (!caches.insert(segment.cache).second) throw InputError("two segments of a run share a cache");
     if (segment.tokens.empty()) throw InputError("a segment has no tokens; there is nothing to run");
+    if (segment.num_logits < 0 || segment.num_logits > static_cast<std::int64_t>(segment.tokens.size())) {
+      throw InputError(std::to_string(segment.num_logits) + " logits are wanted of a segment of " + std::to_string(segment.tokens.size()) +
+                       " tokens");
+    }
     if (segment.num_kept < 0 || segment.num_kept > segment.cache->num_tokens()) {
       throw InputError("a segment is to follow " + std::to_string(segment.num_kept) + " tokens, its cache has " +
                        std::to_string(segment.cache->num_tokens()));

@@ -35,6 +35,8 @@ struct Segment {
   std::span<const std::int32_t> tokens;
   // Or null.
   const Adapter* adapter;
+  // Of the segment's last tokens: how many logits are wanted after. Pieces of a prompt but the last want none.
+  std::int64_t num_logits = 1;
 };
 
 class Model {
@@ -45,10 +47,11 @@ class Model {
   const ModelConfig& config() const { return config_; }
   const Kernels& kernels() const { return kernels_; }
 
-  // Runs all segments together, and writes the logits after the last token of each: [segments, vocab_size].
+  // Runs all segments together, and writes the logits after the last `num_logits` tokens of each, one segment after the
+  // other: [sum of num_logits, vocab_size].
   // What a segment gets does not depend on the others. May be called by any thread; one run at a time.
   // Throws InputError, before anything has changed, for tokens outside of the vocabulary, a segment without tokens or with
-  // more than its context holds, and a cache that two segments share.
+  // more than its context holds, more logits than tokens, and a cache that two segments share.
   void run(std::span<const Segment> segments, std::span<float> logits);
 
  private:
@@ -70,6 +73,7 @@ class Model {
   void look_up(std::span<const Segment> segments);
   void plan_attention(std::span<const Segment> segments);
   void run_layer(std::int64_t layer);
+  void write_logits(std::span<const Segment> segments, std::span<float> logits);
   void normalize(const FloatBuffer& x, const std::vector<float>& weight, FloatBuffer& y);
   void rotate_and_store(std::int64_t layer);
   void attend(std::int64_t layer);

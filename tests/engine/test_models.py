@@ -128,6 +128,20 @@ def test_prompts_of_any_length_give_what_single_tokens_give(tmp_path: Path, roun
             np.testing.assert_array_equal(together[0], single[length - 10])
 
 
+def test_logits_after_several_tokens_are_those_of_each_alone(tmp_path: Path) -> None:
+    config = CONFIGS["grouped"]
+    model, ids = open_model(write_model(tmp_path / "model", config, "4 bits")), random_ids(config, 140)
+    single, caches = run(model, ids), [_native.KvCache(model) for _ in range(4)]
+    parts = [(140, 131), (70, 1), (33, 0), (50, 7)]
+    segments = [
+        _native.Segment(cache, 0, ids[:length], None, num_logits)
+        for cache, (length, num_logits) in zip(caches, parts, strict=True)
+    ]
+    expected = [single[length - 9 - num_logits : length - 9] for length, num_logits in parts]
+    np.testing.assert_array_equal(model.run(segments), np.concatenate(expected))
+    assert model.run([_native.Segment(caches[0], 9, ids[9:20], None, 0)]).shape == (0, config.vocab_size)
+
+
 def test_threads_change_nothing(tmp_path: Path) -> None:
     config = CONFIGS["llama"]
     directory, ids = write_model(tmp_path / "model", config, "4 bits"), random_ids(config, 100)

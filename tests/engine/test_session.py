@@ -152,6 +152,8 @@ def test_runs_that_cannot_be_are_refused(engine: Engine) -> None:
         ([_native.Segment(cache, 1, [1], None)], "follow 1 tokens"),
         ([_native.Segment(cache, 0, too_many, None)], "holds 96"),
         ([_native.Segment(cache, 0, [1], None)] * 2, "share a cache"),
+        ([_native.Segment(cache, 0, [1], None, 2)], "2 logits"),
+        ([_native.Segment(cache, 0, [1], None, -1)], "-1 logits"),
     ):
         with pytest.raises(UserError, match=problem):
             model.run(segments)

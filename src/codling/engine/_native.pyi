@@ -9,7 +9,7 @@ class Model:
 
     def __init__(self, config: str, weights: str, num_threads: int, kernels: str, rounds_activations: bool) -> None: ...
     def run(self, segments: Sequence[Segment]) -> np.ndarray:
-        """Logits after the last token of each segment: [segments, vocab_size]. Other threads run meanwhile."""
+        """Logits after the last tokens of each segment, [sum of num_logits, vocab_size]; other threads run on."""
     @property
     def kernels(self) -> str: ...
     @property
@@ -28,9 +28,14 @@ class Adapter:
     def __init__(self, model: Model, path: str, rank: int) -> None: ...
 
 class Segment:
-    """The next tokens of one sequence, after the first num_kept that its cache holds."""
+    """The next tokens of one sequence, after the first num_kept that its cache holds.
 
-    def __init__(self, cache: KvCache, num_kept: int, tokens: Sequence[int], adapter: Adapter | None) -> None: ...
+    num_logits: of how many of them, the last ones, the logits after are wanted.
+    """
+
+    def __init__(
+        self, cache: KvCache, num_kept: int, tokens: Sequence[int], adapter: Adapter | None, num_logits: int = 1
+    ) -> None: ...
 
 def runnable_kernels() -> list[str]:
     """Sets of kernels that this processor runs, slowest first."""
