@@ -57,10 +57,15 @@ def test_an_answer_as_json_is_plain(pair: Any) -> None:
 
 
 def test_figures_stand_next_to_the_peers() -> None:
-    figures = [compare("a", 1500.0, "tokens/s", 1000.0, 1.3), compare("b", 500.0, "tokens/s", 1000.0)]
-    first, second = shown(show_figures, figures).splitlines()[1:]
+    figures = [
+        compare("a", 1500.0, "tokens/s", 1000.0, 1.3),
+        compare("b", 500.0, "tokens/s", 1000.0),
+        compare("c", 4e-4, "s", 1.5),
+    ]
+    first, second, third = shown(show_figures, figures).splitlines()[1:]
     assert first.split() == ["a", "1,500.0", "tokens/s", "1,000.0", "1.50", "1.3", "yes"]
     assert second.split() == ["b", "500.0", "tokens/s", "1,000.0", "0.50"]
+    assert third.split() == ["c", "0.0004", "s", "1.5", "0.00"]
 
 
 def test_json_keeps_letters_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

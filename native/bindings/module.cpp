@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bindings/arrays.hpp"
+#include "bindings/memory.hpp"
 #include "bindings/probes.hpp"
 #include "format/error.hpp"
 #include "kernels/kernels.hpp"
@@ -94,5 +95,6 @@ NB_MODULE(_native, module) {
       .def_prop_ro("vocab_size", [](const Model& model) { return model.config().vocab_size; })
       .def_prop_ro("context_length_tokens", [](const Model& model) { return model.config().context_length_tokens; });
   module.def("runnable_kernels", &runnable_kernels);
+  bind_memory(module);
   bind_probes(module);
 }

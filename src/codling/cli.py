@@ -17,8 +17,9 @@ from codling.train.host import prepare_host, restart_with_large_pages
 EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 130, 143
 RESUMABLE = (["build"], ["compress"], ["recover"], ["adapt"])
 """Commands that go on where they were when they are given again."""
-LONG = (*RESUMABLE, ["bench"])
-"""Commands that compute for so long that starting once more is worth it."""
+LONG = (*RESUMABLE, *(["bench", name] for name in ("plan", "train", "rl", "compress")))
+"""Commands that compute for so long that starting once more is worth it; not the engine's bench, which has no more
+than other programs have."""
 
 app = typer.Typer(
     help="Grow a pair of language models from one recipe, a server model and its on-device sibling, and run them.",
@@ -68,6 +69,9 @@ bench_app.command(
     epilog="Example: codling bench compress runs/compress/bundle --calibration runs/compress/calibration.jsonl "
     "--heldout runs/compress/heldout.jsonl --out runs/compress/small --peer nearest",
 )(bench.bench_compress)
+bench_app.command(
+    "engine", epilog="Example: codling bench engine --out runs/engine --peer llama.cpp --small runs/quickstart/device"
+)(bench.bench_engine)
 
 
 @app.callback(invoke_without_command=True)
@@ -121,7 +125,7 @@ def _usage_problem(error: typer.TyperException) -> str:
 
 def main() -> None:
     """Entry point of the `codling` command."""
-    if sys.argv[1:2] in LONG:
+    if any(sys.argv[1 : 1 + len(command)] == command for command in LONG):
         restart_with_large_pages()
     prepare_host()
     status = run(sys.argv[1:])

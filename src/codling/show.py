@@ -108,7 +108,7 @@ def show_figures(figures: Sequence[Figure], console: Console) -> None:
     for figure in figures:
         goal = "" if figure.goal is None else f"{figure.goal:g}"
         met = {True: "yes", False: "no", None: ""}[figure.met]
-        ours, peer = f"{figure.value:,.1f} {figure.unit}", f"{figure.peer_value:,.1f}"
+        ours, peer = f"{_number(figure.value)} {figure.unit}", _number(figure.peer_value)
         table.add_row(Text(figure.name), ours, peer, f"{figure.ratio:.2f}", goal, met)
     console.print(table)
 
@@ -154,6 +154,11 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[f"{prefix}{name}"] = f"{value:.6g}" if isinstance(value, float) else str(value)
     return flat
+
+
+def _number(value: float) -> str:
+    """One place behind the point, or three digits of a small number."""
+    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3g}"
 
 
 def _short(commit: str) -> str:

@@ -4,6 +4,7 @@ The config names the exact base by the hash of its weights file: an adapter is t
 another is an error.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ def save_adapter(directory: Path, model: Transformer, base: Path) -> None:
     (rank,) = ranks
     directory.mkdir(parents=True, exist_ok=True)
     write_tensors(directory / ADAPTER_WEIGHTS_FILE, tensors, {})
+    modules = {name.rpartition(".")[2] for name in _adapted(model)}
+    write_adapter_config(directory, rank, modules, file_sha256(base / WEIGHTS_FILE))
+
+
+def write_adapter_config(directory: Path, rank: int, modules: Iterable[str], base_sha256: str) -> None:
+    """Write the `adapter_config.json` of the PEFT library, and the base that the adapter is for."""
     write_json(
         directory / ADAPTER_CONFIG_FILE,
         {
@@ -45,9 +52,9 @@ def save_adapter(directory: Path, model: Transformer, base: Path) -> None:
             "lora_alpha": rank,
             "lora_dropout": 0.0,
             "bias": "none",
-            "target_modules": sorted({name.rpartition(".")[2] for name in _adapted(model)}),
+            "target_modules": sorted(modules),
             "base_model_name_or_path": None,
-            BASE_KEY: file_sha256(base / WEIGHTS_FILE),
+            BASE_KEY: base_sha256,
         },
     )
 

@@ -7,7 +7,8 @@ Source: names, keys and layout are those of llama.cpp's own converter, as its `g
 """
 
 import importlib
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +17,11 @@ from jaxtyping import Float
 
 from codling.artifact.bundle import Bundle
 from codling.artifact.gguf_tokenizer import GgufTokenizer, gguf_tokenizer
-from codling.artifact.hf import model_tensors
+from codling.artifact.hf import model_tensors, tensor_shapes
 from codling.artifact.outputs import new_file
 from codling.errors import UserError
 from codling.model.config import ModelConfig
+from codling.tokenizer.imported import TextTokenizer
 
 WEIGHT_TYPES: Final = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "q8_0": "MOSTLY_Q8_0"}
 """Our name of a type of weights -> the format's name of a file of them. q8_0: int8, a 16-bit scale for each 32."""
@@ -30,6 +32,22 @@ MAX_F16: Final = float(np.finfo(np.float16).max)
 def export_gguf(bundle: Bundle, out: Path, weight_type: str = DEFAULT_TYPE) -> None:
     """Write a bundle as one GGUF file, its adapter folded in; palettized weights become what they stand for.
 
+    Errors: `UserError` as for `write_gguf`.
+    """
+    model = bundle.model
+    write_gguf(out, bundle.identity, model.config, bundle.tokenizer, model_tensors(model), weight_type)
+
+
+def write_gguf(
+    out: Path,
+    name: str,
+    config: ModelConfig,
+    tokenizer: TextTokenizer,
+    tensors: Mapping[str, np.ndarray],
+    weight_type: str = DEFAULT_TYPE,
+) -> None:
+    """Write a model's float32 tensors, each looked up once, as one GGUF file.
+
     Vectors (the norms' scales) stay float32, and rows that do not divide into blocks of 32 stay f16 under q8_0.
     Errors: `UserError` for a type that is not known, a missing `gguf` package, a tokenizer that GGUF cannot say, a
     weight that f16 cannot hold, and as for `new_file`; then nothing is written.
@@ -37,29 +55,27 @@ def export_gguf(bundle: Bundle, out: Path, weight_type: str = DEFAULT_TYPE) -> N
     if weight_type not in WEIGHT_TYPES:
         raise UserError(f"unknown type of weights '{weight_type}' (known: {', '.join(WEIGHT_TYPES)})")
     gguf = gguf_package()
-    tokenizer = gguf_tokenizer(bundle.tokenizer)
-    config = bundle.model.config
-    tensors = model_tensors(bundle.model)
-    names = gguf_names(config, tensors)
+    spelled = gguf_tokenizer(tokenizer)
+    shapes = tensor_shapes(config)
+    names = gguf_names(config, shapes)
     with new_file(out) as partial:
         writer = gguf.GGUFWriter(partial, gguf.MODEL_ARCH_NAMES[_architecture(config)])
         try:
-            writer.add_name(bundle.identity)
+            writer.add_name(name)
             writer.add_file_type(gguf.LlamaFileType[WEIGHT_TYPES[weight_type]])
             writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
             _add_shape(writer, config)
-            _add_tokenizer(writer, tokenizer)
-            types = {
-                name: gguf.GGMLQuantizationType[_type_of(weights, weight_type)] for name, weights in tensors.items()
-            }
-            for name, weights in tensors.items():
+            _add_tokenizer(writer, spelled)
+            types = {name: gguf.GGMLQuantizationType[_type_of(shape, weight_type)] for name, shape in shapes.items()}
+            for name, shape in shapes.items():
                 block_size, block_bytes = gguf.GGML_QUANT_SIZES[types[name]]
-                size_bytes = weights.size // block_size * block_bytes
-                writer.add_tensor_info(names[name], weights.shape, np.dtype(np.float32), size_bytes, types[name])
+                size_bytes = math.prod(shape) // block_size * block_bytes
+                writer.add_tensor_info(names[name], shape, np.dtype(np.float32), size_bytes, types[name])
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()
-            for name, weights in tensors.items():
+            for name in shapes:
+                weights = tensors[name]
                 if types[name] == gguf.GGMLQuantizationType.F16 and (largest := np.abs(weights).max()) > MAX_F16:
                     raise UserError(f"tensor '{name}' reaches {largest:.3g}, more than f16 can hold; use --type f32")
                 laid_out = np.ascontiguousarray(_lay_out(name, weights, config))
@@ -87,10 +103,10 @@ def _architecture(config: ModelConfig) -> Any:
     return architectures.QWEN3 if config.query_key_norm else architectures.LLAMA
 
 
-def _type_of(weights: np.ndarray, weight_type: str) -> str:
-    if weights.ndim == 1:
+def _type_of(shape: tuple[int, ...], weight_type: str) -> str:
+    if len(shape) == 1:
         return "F32"
-    return "F16" if weight_type == "q8_0" and weights.shape[1] % 32 else weight_type.upper()
+    return "F16" if weight_type == "q8_0" and shape[1] % 32 else weight_type.upper()
 
 
 def _lay_out(name: str, weights: np.ndarray, config: ModelConfig) -> np.ndarray:

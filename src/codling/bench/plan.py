@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from codling.bench.figure import Figure, compare
+from codling.bench.figure import Figure, compare, within
 from codling.errors import UserError
 
 STATED_STEP_S = {512: 1.48, 1024: 0.80, 2048: 0.47}
@@ -47,8 +47,8 @@ def run_plan_bench(say: Callable[[str], None] = lambda line: None) -> list[Figur
     figures.append(compare(name, 100 * utilization, "%", 100 * STATED_UTILIZATION))
     wall_s = max(one.wall_s for one in measured)
     host_bytes = max(float(one.plan["peak_host_bytes"] or 0) for one in measured)
-    figures.append(_within("longest plan, peer: the limit", wall_s, "s", MAX_WALL_S))
-    figures.append(_within("most memory of a plan, peer: the limit", host_bytes / 2**30, "GiB", MAX_HOST_BYTES / 2**30))
+    figures.append(within("longest plan, peer: the limit", wall_s, "s", MAX_WALL_S))
+    figures.append(within("most memory of a plan, peer: the limit", host_bytes / 2**30, "GiB", MAX_HOST_BYTES / 2**30))
     return figures
 
 
@@ -56,11 +56,6 @@ def _closeness(name: str, value_s: float, stated_s: float) -> Figure:
     """The ratio is one less the relative error."""
     ratio = 1.0 - abs(value_s - stated_s) / stated_s
     return Figure(name, 1e3 * value_s, "ms", 1e3 * stated_s, ratio, 1.0 - MAX_ERROR, ratio >= 1.0 - MAX_ERROR)
-
-
-def _within(name: str, value: float, unit: str, limit: float) -> Figure:
-    """The ratio is how often the value goes into the limit."""
-    return Figure(name, value, unit, limit, limit / value, 1.0, value <= limit)
 
 
 def _plan(workload: str, machine: str, *options: str) -> Measured:

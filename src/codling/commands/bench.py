@@ -78,6 +78,45 @@ def bench_compress(
         show_compress_figures(figures, open_console())
 
 
+def bench_engine(
+    out: Annotated[
+        Path, Option(metavar="DIR", help="Where models and raw rows are kept; what lies there is not made again.")
+    ],
+    size: Annotated[str | None, Option(metavar="NAME", help="Shape of the model. Default: device_3b.")] = None,
+    threads: Annotated[
+        list[int], Option("--threads", min=1, metavar="N", help="Threads of all sides; repeatable. Default: 2 and 1.")
+    ] = [],  # noqa: B006  typer copies it
+    peers: Annotated[list[str], Option("--peer", metavar="NAME", help="llama.cpp, transformers; repeatable.")] = [],  # noqa: B006  typer copies it
+    types: Annotated[
+        list[str], Option("--type", metavar="NAME", help="llama.cpp's types of weights; repeatable. Default: five.")
+    ] = [],  # noqa: B006  typer copies it
+    llama_cache: Annotated[
+        str | None, Option("--llama-cache", metavar="NAME", help="llama.cpp's type of keys and values. Default: F16.")
+    ] = None,
+    small: Annotated[
+        Path | None, Option(metavar="BUNDLE", help="A small trained bundle, for example runs/quickstart/device.")
+    ] = None,
+    only: Annotated[
+        list[str], Option("--only", metavar="GROUP", help="Measure this alone; repeatable. An unknown one lists all.")
+    ] = [],  # noqa: B006  typer copies it
+    rounds: Annotated[int | None, Option(min=1, help="Values of each side; the median counts. Default: 5.")] = None,
+    svg: Annotated[Path | None, Option(metavar="FILE", help="Draw speeds, too.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Speed and memory of the engine on a large model of random weights, next to llama.cpp in the same process."""
+    from codling.bench.engine import run_engine_bench
+    from codling.bench.engine_plot import draw_engine_rows
+    from codling.bench.engine_run import EngineBenchConfig
+
+    given: dict[str, Any] = {"size": size, "threads": tuple(threads), "types": tuple(types), "llama_cache": llama_cache}
+    given |= {"num_rounds": rounds}
+    config = EngineBenchConfig()._replace(**{name: value for name, value in given.items() if value})
+    figures, rows = run_engine_bench(out, small=small, peers=peers, only=only, config=config, say=_say)
+    if svg is not None:
+        svg.write_bytes(draw_engine_rows(rows))
+    _show(figures, as_json)
+
+
 def _plain(figure: "CompressFigure") -> dict[str, Any]:
     return figure._asdict() | {"divergence": figure.divergence._asdict()}
 

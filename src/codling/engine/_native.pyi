@@ -40,6 +40,9 @@ class Segment:
 def runnable_kernels() -> list[str]:
     """Sets of kernels that this processor runs, slowest first."""
 
+def sum_memory(values: np.ndarray, num_threads: int, num_passes: int) -> int:
+    """The sum of 64-bit numbers, modulo 2^64, read so many times: as fast as memory can be read."""
+
 def multiply_palettized(
     kernels: str,
     indices: np.ndarray,

@@ -1,0 +1,26 @@
+import pytest
+
+from codling.bench.engine_run import EngineBenchConfig, bench_shape, cache_bytes_per_token
+from codling.errors import UserError
+from codling.model.config import named_size
+
+
+def test_the_shape_has_room_for_the_longest_context() -> None:
+    shape, named = bench_shape(EngineBenchConfig()), named_size("device_3b")
+    assert shape.context_length_tokens > 32_768
+    assert vars(shape) | {"context_length_tokens": 0} == vars(named) | {"context_length_tokens": 0}
+
+
+def test_a_context_is_never_shortened() -> None:
+    config = EngineBenchConfig(contexts_tokens=(0,), prompts_tokens=(5,))
+    assert bench_shape(config) == named_size("device_3b")
+
+
+def test_unknown_sizes_are_refused() -> None:
+    with pytest.raises(UserError, match="unknown model size 'huge'"):
+        bench_shape(EngineBenchConfig(size="huge"))
+
+
+def test_a_token_in_the_cache_of_the_published_shape() -> None:
+    # 26 layers, 8 heads, keys and values: 128 bytes and a scale each.
+    assert cache_bytes_per_token(named_size("device_3b")) == 26 * 8 * 2 * (128 + 4)
