@@ -1,5 +1,8 @@
 #include "format/error.hpp"
 #include "kernels/sets.hpp"
+#ifdef CODLING_AARCH64
+#include "kernels/arm_features.hpp"
+#endif
 
 namespace codling {
 namespace {
@@ -23,6 +26,11 @@ std::vector<Candidate> candidates() {
   all.push_back({&kAvx2VnniKernels, avx_vnni});
   all.push_back({&kAvx2VnniEvexKernels, avx512 && !avx_vnni});
   all.push_back({&kAvx512Kernels, avx512});
+#endif
+#ifdef CODLING_AARCH64
+  const ArmFeatures arm = arm_features();
+  all.push_back({&kNeonKernels, arm.dot_product});
+  all.push_back({&kNeonI8mmKernels, arm.dot_product && arm.int8_matrix_product});
 #endif
   return all;
 }

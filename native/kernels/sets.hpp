@@ -17,5 +17,9 @@ extern const Kernels kAvx2VnniKernels;
 extern const Kernels kAvx2VnniEvexKernels;
 extern const Kernels kAvx512Kernels;
 #endif
+#ifdef CODLING_AARCH64
+extern const Kernels kNeonKernels;
+extern const Kernels kNeonI8mmKernels;
+#endif
 
 }  // namespace codling

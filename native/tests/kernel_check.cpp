@@ -1,0 +1,247 @@
+// Compares every set of kernels that runs here with the plain loops, on shapes that fit no register.
+// Prints the sets, and a line for each difference; ends with status 1 if there is one.
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.hpp"
+#include "model/activations.hpp"
+#include "tests/guarded.hpp"
+#include "threads/pool.hpp"
+
+namespace codling {
+namespace {
+
+// Of sums in another order, for each term of a size of about one.
+constexpr float kSumTolerance = 1e-6F;
+// Relative, of what goes through `exp` by a polynomial.
+constexpr float kExponentialTolerance = 4e-6F;
+
+constexpr std::int64_t kShapes[][2] = {{16, 128}, {1, 1}, {3, 10}, {17, 8}, {33, 130}, {50, 255}, {95, 257}, {64, 512}};
+constexpr std::int64_t kNumTokens[] = {1, 2, 3, 5, 8, 13, 24, 49};
+
+class Random {
+ public:
+  float normal() { return normal_(engine_); }
+  int whole(int first, int last) { return std::uniform_int_distribution<int>(first, last)(engine_); }
+  // Above zero.
+  float scale() { return std::uniform_real_distribution<float>(0.5F, 2.0F)(engine_); }
+
+  Guarded<float> normals(std::int64_t count) {
+    Guarded<float> values(count);
+    for (float& value : values.all()) value = normal();
+    return values;
+  }
+
+ private:
+  std::mt19937 engine_{7};
+  std::normal_distribution<float> normal_;
+};
+
+class Check {
+ public:
+  explicit Check(const std::string& name) : set_(choose_kernels(name)), plain_(choose_kernels("scalar")) {}
+
+  bool run() {
+    for (const auto& [num_rows, num_columns] : kShapes) {
+      for (const std::int64_t num_tokens : kNumTokens) {
+        quantize(num_columns);
+        for (const int bits : {2, 4}) {
+          for (const bool has_row_scales : {false, true}) palettized(bits, has_row_scales, num_rows, num_columns, num_tokens);
+        }
+        for (const DenseType type : {DenseType::kF32, DenseType::kF16, DenseType::kBF16, DenseType::kI8}) {
+          dense(type, num_rows, num_columns, num_tokens);
+        }
+      }
+      elementwise(num_rows * num_columns);
+    }
+    for (const std::int64_t head_dim : {2, 6, 34, 64, 128}) {
+      rotate(head_dim);
+      for (const std::int64_t first_visible : {-2, 1, 5, 63, 64, 200}) attend(head_dim, first_visible);
+    }
+    return num_differences_ == 0;
+  }
+
+ private:
+  void compare(const char* what, std::span<const float> found, std::span<const float> expected, float absolute, float relative = 0) {
+    for (std::size_t index = 0; index < found.size(); ++index) {
+      const float allowed = absolute + relative * std::abs(expected[index]);
+      if (found[index] == expected[index] || std::abs(found[index] - expected[index]) <= allowed) continue;
+      std::printf("%s: %s differs at %zu of %zu: %.9g, expected %.9g\n", set_.name, what, index, found.size(), found[index], expected[index]);
+      ++num_differences_;
+      return;
+    }
+  }
+
+  FloatBuffer tokens(std::int64_t num_tokens, std::int64_t num_columns) {
+    FloatBuffer buffer(num_columns);
+    buffer.resize(num_tokens);
+    for (std::int64_t token = 0; token < num_tokens; ++token) {
+      for (std::int64_t column = 0; column < num_columns; ++column) buffer.token(token)[column] = random_.normal();
+    }
+    return buffer;
+  }
+
+  void quantize(std::int64_t num_columns) {
+    const std::int64_t num_scales = divide_up(num_columns, kColumnsPerScale), padded = num_scales * kColumnsPerScale;
+    Guarded<float> x = random_.normals(num_columns);
+    x.data()[0] = random_.whole(0, 1) ? std::nanf("") : 3e38F;
+    Guarded<std::int8_t> found(padded, 77), expected(padded);
+    Guarded<float> found_scales(num_scales), expected_scales(num_scales);
+    Guarded<std::int32_t> found_corrections(num_scales), expected_corrections(num_scales);
+    set_.quantize(x.data(), num_columns, found.data(), found_scales.data(), found_corrections.data());
+    plain_.quantize(x.data(), num_columns, expected.data(), expected_scales.data(), expected_corrections.data());
+    compare("quantize, scales", found_scales.all(), expected_scales.all(), 0);
+    const bool same = std::memcmp(found.data(), expected.data(), padded) == 0 &&
+                      std::memcmp(found_corrections.data(), expected_corrections.data(), num_scales * sizeof(std::int32_t)) == 0;
+    if (same) return;
+    std::printf("%s: quantize differs for %lld columns\n", set_.name, static_cast<long long>(num_columns));
+    ++num_differences_;
+  }
+
+  void palettized(int bits, bool has_row_scales, std::int64_t num_rows, std::int64_t num_columns, std::int64_t num_tokens) {
+    PaletteView view{nullptr, nullptr, nullptr, nullptr, num_rows, num_columns, kRowsPerBlock * random_.whole(1, 3), bits};
+    const std::int64_t num_tables = divide_up(num_rows, view.rows_per_table);
+    Guarded<std::uint8_t> indices(view.num_blocks() * view.chunks_per_block() * kChunkBytes);
+    Guarded<std::int8_t> tables(num_tables << bits);
+    Guarded<float> table_scales(num_tables);
+    Guarded<std::uint16_t> row_scales(num_rows);
+    for (auto& byte : indices.all()) byte = static_cast<std::uint8_t>(random_.whole(0, 255));
+    for (auto& entry : tables.all()) entry = static_cast<std::int8_t>(random_.whole(-127, 127));
+    for (auto& scale : table_scales.all()) scale = random_.scale() / 127;
+    // binary16 from 0.5 to 2.
+    for (auto& scale : row_scales.all()) scale = static_cast<std::uint16_t>(random_.whole(0x3800, 0x4000));
+    view.indices = indices.data();
+    view.tables = tables.data();
+    view.table_scales = table_scales.data();
+    view.row_scales = has_row_scales ? row_scales.data() : nullptr;
+
+    const FloatBuffer x = tokens(num_tokens, num_columns);
+    Guarded<float> found(num_tokens * num_rows), expected(num_tokens * num_rows), alone(num_rows);
+    set_.palette_float(view, x.tokens(0, num_tokens), 0, view.num_blocks(), {found.data(), num_rows});
+    plain_.palette_float(view, x.tokens(0, num_tokens), 0, view.num_blocks(), {expected.data(), num_rows});
+    compare("palette_float", found.all(), expected.all(), 4 * kSumTolerance * static_cast<float>(num_columns));
+    set_.palette_float(view, x.tokens(num_tokens - 1, 1), 0, view.num_blocks(), {alone.data(), num_rows});
+    compare("palette_float, one token alone", alone.all(), found.all().last(num_rows), 0);
+
+    multiply_rounded(set_, view, x, found.data());
+    multiply_rounded(plain_, view, x, expected.data());
+    compare("palette_int8", found.all(), expected.all(), 0);
+  }
+
+  static void multiply_rounded(const Kernels& kernels, const PaletteView& view, const FloatBuffer& x, float* outputs) {
+    ThreadPool pool(1);
+    Int8Buffer rounded;
+    rounded.assign(x, kernels, pool);
+    for (std::int64_t tile = 0; tile < rounded.num_tiles(); ++tile) {
+      const Outputs out{outputs + rounded.first_token(tile) * view.num_rows, view.num_rows};
+      kernels.palette_int8(view, rounded.tile(tile), 0, view.num_blocks(), out);
+    }
+  }
+
+  void dense(DenseType type, std::int64_t num_rows, std::int64_t num_columns, std::int64_t num_tokens) {
+    const std::int64_t count = num_rows * num_columns;
+    const Guarded<float> wide = random_.normals(count);
+    Guarded<std::uint16_t> halves(count);
+    Guarded<std::int8_t> bytes(count);
+    Guarded<float> row_scales(num_rows);
+    // binary16 of sizes up to 2, subnormal ones among them; as bfloat16, up to 3e-5 and down to nothing.
+    for (auto& half : halves.all()) half = static_cast<std::uint16_t>(random_.whole(0, 0x3FFF) | random_.whole(0, 1) << 15);
+    for (auto& byte : bytes.all()) byte = static_cast<std::int8_t>(random_.whole(-128, 127));
+    for (auto& scale : row_scales.all()) scale = random_.scale() / 127;
+    const bool is_int8 = type == DenseType::kI8;
+    const void* values = type == DenseType::kF32 ? static_cast<const void*>(wide.data()) : is_int8 ? static_cast<const void*>(bytes.data()) : halves.data();
+    const DenseView view{values, is_int8 ? row_scales.data() : nullptr, num_rows, num_columns, type};
+
+    const FloatBuffer x = tokens(num_tokens, num_columns);
+    const float tolerance = 4 * kSumTolerance * static_cast<float>(num_columns);
+    Guarded<float> found(num_tokens * num_rows, 3), expected(num_tokens * num_rows, 3), alone(num_rows, 3);
+    const bool adds = random_.whole(0, 1) == 1;
+    set_.dense(view, x.tokens(0, num_tokens), 0, num_rows, {found.data(), num_rows}, adds);
+    plain_.dense(view, x.tokens(0, num_tokens), 0, num_rows, {expected.data(), num_rows}, adds);
+    compare("dense", found.all(), expected.all(), tolerance);
+    set_.dense(view, x.tokens(num_tokens - 1, 1), 0, num_rows, {alone.data(), num_rows}, adds);
+    compare("dense, one token alone", alone.all(), found.all().last(num_rows), 0);
+    if (!is_int8) return;
+
+    ThreadPool pool(1);
+    Int8Buffer rounded;
+    rounded.assign(x, set_, pool);
+    set_.int8_rows(view, rounded.tokens(), 0, num_rows, {found.data(), num_rows});
+    plain_.int8_rows(view, rounded.tokens(), 0, num_rows, {expected.data(), num_rows});
+    compare("int8_rows", found.all(), expected.all(), tolerance);
+  }
+
+  void elementwise(std::int64_t count) {
+    const Guarded<float> x = random_.normals(count), weight = random_.normals(count);
+    Guarded<float> found(count), expected(count);
+    set_.rms_norm(x.data(), weight.data(), 1e-5F, count, found.data());
+    plain_.rms_norm(x.data(), weight.data(), 1e-5F, count, expected.data());
+    compare("rms_norm", found.all(), expected.all(), 0, kSumTolerance * 4 + 1e-9F * static_cast<float>(count));
+    for (std::int64_t index = 0; index < count; ++index) found.data()[index] = expected.data()[index] = 40 * x.data()[index];
+    set_.swiglu(found.data(), weight.data(), count);
+    plain_.swiglu(expected.data(), weight.data(), count);
+    compare("swiglu", found.all(), expected.all(), 1e-30F, kExponentialTolerance);
+    set_.add(found.data(), x.data(), count);
+    plain_.add(expected.data(), x.data(), count);
+    compare("add", found.all(), expected.all(), 1e-30F, kExponentialTolerance);
+  }
+
+  void rotate(std::int64_t head_dim) {
+    const Guarded<float> cosine = random_.normals(head_dim / 2), sine = random_.normals(head_dim / 2);
+    Guarded<float> found = random_.normals(head_dim), expected(head_dim);
+    std::memcpy(expected.data(), found.data(), head_dim * sizeof(float));
+    set_.rotate(found.data(), cosine.data(), sine.data(), head_dim);
+    plain_.rotate(expected.data(), cosine.data(), sine.data(), head_dim);
+    compare("rotate", found.all(), expected.all(), 0);
+  }
+
+  // Two pages, one after the other, for a few tokens and heads.
+  void attend(std::int64_t head_dim, std::int64_t first_visible) {
+    constexpr std::int64_t kTokens = 5, kHeads = 3, kStates = kTokens * kHeads;
+    const Guarded<float> queries = random_.normals(kStates * head_dim);
+    const std::int64_t page_size = kSlotsPerPage * head_dim;
+    const Guarded<float> keys[] = {random_.normals(page_size), random_.normals(page_size)};
+    const Guarded<float> values[] = {random_.normals(page_size), random_.normals(page_size)};
+    const auto run = [&](const Kernels& kernels) {
+      Guarded<float> attended(kStates * head_dim), maxima(kStates, -HUGE_VALF), sums(kStates);
+      for (int page = 0; page < 2; ++page) {
+        kernels.attend({queries.data(), attended.data(), kHeads * head_dim, kTokens, kHeads, head_dim, keys[page].data(),
+                        values[page].data(), first_visible - page * kSlotsPerPage, maxima.data(), sums.data()});
+      }
+      for (std::int64_t state = 0; state < kStates; ++state) {
+        for (std::int64_t dim = 0; dim < head_dim; ++dim) {
+          // Nothing attended: nothing seen.
+          attended.data()[state * head_dim + dim] /= sums.data()[state] == 0 ? 1 : sums.data()[state];
+        }
+      }
+      return attended;
+    };
+    // A score's error is the weight's, relatively.
+    const float tolerance = kExponentialTolerance + 4 * kSumTolerance * static_cast<float>(head_dim);
+    compare("attend", run(set_).all(), run(plain_).all(), tolerance);
+  }
+
+  const Kernels& set_;
+  const Kernels& plain_;
+  Random random_;
+  int num_differences_ = 0;
+};
+
+}  // namespace
+}  // namespace codling
+
+int main() {
+  bool all_equal = true;
+  for (const std::string& name : codling::runnable_kernels()) {
+    const bool equal = codling::Check(name).run();
+    std::printf("%s: %s\n", name.c_str(), equal ? "ok" : "DIFFERS");
+    all_equal = all_equal && equal;
+  }
+  return all_equal ? 0 : 1;
+}
