@@ -13,7 +13,6 @@ namespace {
 
 // Beyond any model; products of two sizes stay far from overflow.
 constexpr std::int64_t kMaxSize = std::int64_t{1} << 28;
-constexpr float kDefaultTheta = 500'000.0F;
 
 class ConfigReader {
  public:
@@ -88,21 +87,28 @@ class ConfigReader {
     return *whole;
   }
 
+  // Newer files keep it among the parameters of RoPE, older ones beside them.
   float theta() const {
-    const Json* found = present(values_, "rope_parameters");
-    if (!found) found = present(values_, "rope_scaling");
-    const JsonObject none;
-    const JsonObject* parameters = found ? found->get<JsonObject>() : &none;
-    if (!parameters) fail("the parameters of RoPE are no JSON object");
-    for (const char* key : {"rope_type", "type"}) {
-      const Json* type = present(*parameters, key);
-      const std::string* name = type ? type->get<std::string>() : nullptr;
-      if (type && (!name || *name != "default")) fail("RoPE scaling is not supported");
-      if (type) break;
+    const JsonObject* holder = &values_;
+    for (const std::string key : {"rope_scaling", "rope_parameters"}) {
+      const Json* found = present(values_, key);
+      if (!found) continue;
+      const JsonObject* parameters = found->get<JsonObject>();
+      if (!parameters) fail(key + " is no JSON object");
+      check_unscaled(*parameters);
+      if (present(*parameters, "rope_theta")) holder = parameters;
     }
-    const double value = number_or(*parameters, "rope_theta", number_or(values_, "rope_theta", kDefaultTheta));
+    if (!present(*holder, "rope_theta")) fail("key 'rope_theta' is missing");
+    const double value = number_or(*holder, "rope_theta", 0);
     if (!(value > 0) || !std::isfinite(static_cast<float>(value))) fail("rope_theta is not positive");
     return static_cast<float>(value);
+  }
+
+  void check_unscaled(const JsonObject& parameters) const {
+    const Json* type = present(parameters, "rope_type");
+    if (!type) type = present(parameters, "type");
+    const std::string* name = type ? type->get<std::string>() : nullptr;
+    if (type && (!name || *name != "default")) fail("RoPE scaling is not supported");
   }
 
   float epsilon() const {

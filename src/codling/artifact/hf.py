@@ -87,21 +87,21 @@ def config_json(config: ModelConfig, special_ids: SpecialIds, dtype: str = "floa
 
 
 def model_config(values: dict[str, Any], *, source: str) -> ModelConfig:
-    """Read a `config.json`. Errors: `UserError` for another architecture or a feature we do not have."""
+    """Read a `config.json`; a key that is null means what a missing one does.
+
+    The engine reads it by the same rules (`native/model/config.cpp`).
+    Errors: `UserError` for another architecture or a feature we do not have.
+    """
+    values = _without_nulls(values)
     if values.get("model_type") not in ("qwen3", "llama"):
         raise UserError(f"{source}: model_type {values.get('model_type')!r} is not one of qwen3, llama")
-    if not values.get("tie_word_embeddings", False):
+    if values.get("tie_word_embeddings") is not True:
         raise UserError(f"{source}: untied; input and output embedding must be one matrix (tie_word_embeddings)")
     for key, fixed in FIXED_VALUES.items():
-        if values.get(key, fixed) != fixed:
-            raise UserError(f"{source}: {key} {values[key]!r} is not supported, only {fixed!r}")
-    scaling = values.get("rope_scaling") or {}
-    parameters = values.get("rope_parameters") or scaling
-    if not isinstance(parameters, dict):
-        raise UserError(f"{source}: RoPE parameters {parameters!r} are no JSON object")
-    rope_type = parameters.get("rope_type", parameters.get("type", "default"))
-    if rope_type != "default":
-        raise UserError(f"{source}: RoPE scaling of type {rope_type!r} is not supported")
+        value = values.get(key, fixed)
+        # Python's True is a 1, too.
+        if value != fixed or isinstance(value, bool) != isinstance(fixed, bool):
+            raise UserError(f"{source}: {key} {value!r} is not supported, only {fixed!r}")
     keys = {
         "vocab_size": "vocab_size",
         "model_dim": "hidden_size",
@@ -111,16 +111,36 @@ def model_config(values: dict[str, Any], *, source: str) -> ModelConfig:
         "num_kv_heads": "num_key_value_heads",
         "head_dim": "head_dim",
         "context_length_tokens": "max_position_embeddings",
+        "rope_theta": "rope_theta",
         "norm_epsilon": "rms_norm_eps",
     }
-    given = _llama_defaults(values) | values if values["model_type"] == "llama" else values
+    defaults = _llama_defaults(values) if values["model_type"] == "llama" else {}
+    given = defaults | values | _rope_theta(values, source=source)
     missing = [key for key in keys.values() if key not in given]
     if missing:
         raise UserError(f"{source}: key '{missing[0]}' is missing")
     ours: dict[str, Any] = {ours: given[theirs] for ours, theirs in keys.items()}
-    ours["rope_theta"] = parameters.get("rope_theta", values.get("rope_theta"))
     ours["query_key_norm"] = values["model_type"] == "qwen3"
     return from_dict(ModelConfig, ours, source=source)
+
+
+def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _rope_theta(values: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+    """What newer files keep among the parameters of RoPE and older ones beside them; empty if it is not there."""
+    found: dict[str, Any] = {}
+    for key in ("rope_scaling", "rope_parameters"):
+        parameters = values.get(key, {})
+        if not isinstance(parameters, dict):
+            raise UserError(f"{source}: RoPE parameters {parameters!r} are no JSON object")
+        given = _without_nulls(parameters)
+        rope_type = given.get("rope_type", given.get("type", "default"))
+        if rope_type != "default":
+            raise UserError(f"{source}: RoPE scaling of type {rope_type!r} is not supported")
+        found |= {name: given[name] for name in given if name == "rope_theta"}
+    return found
 
 
 def _llama_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
