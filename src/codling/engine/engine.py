@@ -28,7 +28,8 @@ from codling.tokenizer.encode import MODEL_FILE, Tokenizer
 from codling.tokenizer.imported import ImportedTokenizer, TextTokenizer
 
 KERNELS_VARIABLE = "CODLING_KERNELS"
-"""Names the set of kernels to use: scalar, avx2, avx2vnni or avx512. Not set: the fastest that the processor runs."""
+"""Names the set of kernels to use: scalar, avx2, avx2vnni, avx512, neon or neon_i8mm. Not set: the fastest that
+runs here."""
 
 
 class LoadedAdapter(NamedTuple):
