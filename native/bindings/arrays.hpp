@@ -5,6 +5,7 @@
 #include <nanobind/ndarray.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <vector>
 
@@ -13,14 +14,25 @@ namespace codling {
 template <typename T, std::size_t kDims>
 using InputArray = nanobind::ndarray<const T, nanobind::ndim<kDims>, nanobind::c_contig, nanobind::device::cpu>;
 using FloatMatrix = nanobind::ndarray<nanobind::numpy, float, nanobind::ndim<2>>;
+using IdArray = nanobind::ndarray<nanobind::numpy, std::int32_t, nanobind::ndim<1>>;
 
-// Hands the numbers over to Python, which frees them.
-inline FloatMatrix to_array(std::vector<float> values, std::size_t num_rows, std::size_t num_columns) {
-  auto owned = std::make_unique<std::vector<float>>(std::move(values));
-  float* data = owned->data();
-  nanobind::capsule owner(owned.get(), [](void* vector) noexcept { delete static_cast<std::vector<float>*>(vector); });
+// Hand the numbers over to Python, which frees them.
+template <typename Array, typename T>
+Array to_shaped(std::vector<T> values, std::initializer_list<std::size_t> shape) {
+  auto owned = std::make_unique<std::vector<T>>(std::move(values));
+  T* data = owned->data();
+  nanobind::capsule owner(owned.get(), [](void* vector) noexcept { delete static_cast<std::vector<T>*>(vector); });
   owned.release();
-  return FloatMatrix(data, {num_rows, num_columns}, owner);
+  return Array(data, shape, owner);
+}
+
+inline FloatMatrix to_array(std::vector<float> values, std::size_t num_rows, std::size_t num_columns) {
+  return to_shaped<FloatMatrix>(std::move(values), {num_rows, num_columns});
+}
+
+inline IdArray to_array(std::vector<std::int32_t> ids) {
+  const std::size_t size = ids.size();
+  return to_shaped<IdArray>(std::move(ids), {size});
 }
 
 }  // namespace codling

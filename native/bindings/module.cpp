@@ -14,6 +14,7 @@
 #include "bindings/arrays.hpp"
 #include "bindings/memory.hpp"
 #include "bindings/probes.hpp"
+#include "bindings/serve.hpp"
 #include "format/error.hpp"
 #include "kernels/kernels.hpp"
 #include "model/adapter.hpp"
@@ -96,5 +97,7 @@ NB_MODULE(_native, module) {
       .def_prop_ro("context_length_tokens", [](const Model& model) { return model.config().context_length_tokens; });
   module.def("runnable_kernels", &runnable_kernels);
   bind_memory(module);
+  bind_sampler(module);
+  bind_scheduler(module);
   bind_probes(module);
 }

@@ -102,10 +102,14 @@ void Model::check(std::span<const Segment> segments) const {
       throw InputError("the sequence would have " + std::to_string(num_tokens) + " tokens, the context of this model holds " +
                        std::to_string(config_.context_length_tokens));
     }
-    for (const std::int32_t token : segment.tokens) {
-      if (token < 0 || token >= config_.vocab_size) {
-        throw InputError("token " + std::to_string(token) + " is not in the vocabulary of " + std::to_string(config_.vocab_size));
-      }
+    check_tokens(segment.tokens);
+  }
+}
+
+void Model::check_tokens(std::span<const std::int32_t> tokens) const {
+  for (const std::int32_t token : tokens) {
+    if (token < 0 || token >= config_.vocab_size) {
+      throw InputError("token " + std::to_string(token) + " is not in the vocabulary of " + std::to_string(config_.vocab_size));
     }
   }
 }

@@ -47,6 +47,8 @@ class Model {
   const ModelConfig& config() const { return config_; }
   const Kernels& kernels() const { return kernels_; }
 
+  // Throws InputError for one that is outside of the vocabulary.
+  void check_tokens(std::span<const std::int32_t> tokens) const;
   // Runs all segments together, and writes the logits after the last `num_logits` tokens of each, one segment after the
   // other: [sum of num_logits, vocab_size].
   // What a segment gets does not depend on the others. May be called by any thread; one run at a time.

@@ -11,7 +11,6 @@ from codling.chat.decode import Decoder
 from codling.engine import _native, session
 from codling.engine.engine import Engine
 from codling.engine.sampling import Sampling
-from codling.engine.session import Session
 from codling.errors import UserError
 from codling.model.generate import Sampling as JaxSampling
 from codling.model.transformer import Transformer
@@ -80,7 +79,7 @@ def test_rounded_activations_are_the_same_in_every_set_of_kernels(pair: Any, mon
 def test_pieces_of_a_prompt_change_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = random_ids(90, 5)
     whole = engine.session().logits_after(ids)
-    monkeypatch.setattr(session, "CHUNK_LENGTH_TOKENS", 7)
+    monkeypatch.setattr(session, "TOKENS_PER_STEP", 7)
     np.testing.assert_array_equal(engine.session().logits_after(ids), whole)
 
 
@@ -118,7 +117,7 @@ def test_it_ends_with_the_context(engine: Engine) -> None:
 
 def test_one_seed_draws_the_same_tokens(engine: Engine) -> None:
     prompt = random_ids(9, 0)
-    drawn = [list(engine.session(sampling=Sampling(1.5), seed=seed).run(prompt, 12, ())) for seed in (1, 1, 2)]
+    drawn = [list(engine.session(sampling=Sampling(1.5, seed=seed)).run(prompt, 12, ())) for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
@@ -157,4 +156,85 @@ def test_runs_that_cannot_be_are_refused(engine: Engine) -> None:
     ):
         with pytest.raises(UserError, match=problem):
             model.run(segments)
-    assert isinstance(engine.session(), Session)
+
+
+def test_the_meter_shows_what_was_read(engine: Engine) -> None:
+    one = engine.session()
+    assert one.context == (0, 96)
+    reply = one.generate(random_ids(20, 0), max_new_tokens=5)
+    assert one.context == (20, 96)
+    for count, _ in enumerate(reply, start=1):
+        assert one.context.used_tokens == 20 + count
+    list(one.generate(random_ids(7, 0), max_new_tokens=1))
+    assert one.context.used_tokens == 8
+
+
+def test_a_turn_costs_its_own_tokens(engine: Engine) -> None:
+    one, prompt = engine.session(), random_ids(20, 0)
+    first = one.generate(prompt, max_new_tokens=6)
+    list(first)
+    assert first.usage.cached_tokens == 0
+    again = one.generate([*prompt, *first.ids, 33, 44], max_new_tokens=6)
+    list(again)
+    # The last token was drawn, and not run.
+    assert again.usage.cached_tokens == 25
+    same = one.generate(prompt, max_new_tokens=6)
+    assert [token.id for token in same] == first.ids
+    # The last token of a prompt is run in any case.
+    assert same.usage.cached_tokens == 19
+
+
+def test_one_answer_at_a_time(engine: Engine) -> None:
+    one = engine.session()
+    reply = one.generate([30, 40])
+    with pytest.raises(UserError, match="still answering"):
+        one.generate([30, 40])
+    reply.cancel()
+    assert len(list(one.generate([30, 40], max_new_tokens=3))) == 3
+
+
+def plain_with_overflow(engine: Engine, prompt: list[int], count: int, keep: int, sampling: Sampling) -> list[int]:
+    """One token at a time, each in a session of its own, after the middle was dropped by hand."""
+    length, answer = engine.session().context_length_tokens, list[int]()
+    for _ in range(count):
+        ids = prompt + answer
+        while len(ids) >= length:
+            ids = ids[:keep] + ids[keep + length // 2 :]
+        shift = len(prompt) + len(answer) - len(ids)
+        one = _native.draw(engine.session().logits_after(ids), shift + len(ids), sampling.to_native(), ids, None)
+        answer.append(one.token)
+    return answer
+
+
+@pytest.mark.parametrize("length", [90, 96, 150])
+@pytest.mark.parametrize(
+    "sampling", [Sampling(), Sampling(1.2, seed=3, repetition_penalty=1.3)], ids=["greedy", "drawn"]
+)
+def test_the_middle_is_dropped_and_reported(engine: Engine, length: int, sampling: Sampling) -> None:
+    prompt = random_ids(length, 7)
+    one = engine.session(sampling=sampling, on_overflow="drop_middle", keep_first_tokens=5)
+    reply = one.generate(prompt, max_new_tokens=70)
+    found = [token.id for token in reply]
+    assert found == plain_with_overflow(engine, prompt, 70, 5, sampling)
+    assert reply.finish == "length"
+    assert reply.usage.prompt_tokens == length
+    assert sum(reply.usage.compactions) == 48 * (1 + (length + 70 - 97) // 48)
+    assert one.context.used_tokens == length + 70 - sum(reply.usage.compactions)
+
+
+def test_without_a_limit_an_answer_ends_with_the_context(engine: Engine) -> None:
+    reply = engine.session(on_overflow="drop_middle").generate(random_ids(90, 0))
+    assert (len(list(reply)), reply.finish, reply.usage.compactions) == (6, "context", ())
+
+
+def test_too_much_to_keep_is_refused(engine: Engine) -> None:
+    with pytest.raises(UserError, match="first tokens to keep"):
+        engine.session(on_overflow="drop_middle", keep_first_tokens=48)
+
+
+def test_ends_that_cannot_be_are_refused(engine: Engine) -> None:
+    one = engine.session()
+    with pytest.raises(UserError, match="list of texts"):
+        one.generate([30], stop="ab")
+    with pytest.raises(UserError, match="0 tokens"):
+        one.generate([30], max_new_tokens=0)

@@ -1,6 +1,7 @@
 """The compiled module; `native/bindings/` is its source."""
 
-from collections.abc import Sequence
+import enum
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -36,6 +37,105 @@ class Segment:
     def __init__(
         self, cache: KvCache, num_kept: int, tokens: Sequence[int], adapter: Adapter | None, num_logits: int = 1
     ) -> None: ...
+
+class Sampling:
+    """What tokens are drawn by."""
+
+    def __init__(
+        self,
+        temperature: float,
+        top_k: int,
+        top_p: float,
+        min_p: float,
+        repetition_penalty: float,
+        seed: int,
+        num_logprobs: int,
+    ) -> None: ...
+
+class Draw:
+    """A drawn token."""
+
+    @property
+    def token(self) -> int: ...
+    @property
+    def logprob(self) -> float: ...
+    @property
+    def best(self) -> list[tuple[int, float]]: ...
+
+class Finish(enum.Enum):
+    """How a request ended."""
+
+    NONE = ...
+    STOP = ...
+    LENGTH = ...
+    CONTEXT = ...
+    CANCELLED = ...
+    FAILED = ...
+
+class Speculation(enum.Enum):
+    """Who proposes tokens."""
+
+    NONE = ...
+    LOOKUP = ...
+    DRAFT = ...
+
+class CachedSequence:
+    """What a session keeps: a cache, and which tokens it holds."""
+
+    def __init__(self, model: Model, adapter: Adapter | None) -> None: ...
+
+class DraftModel:
+    """A model that proposes tokens."""
+
+    def __init__(self, model: Model, adapter: Adapter | None) -> None: ...
+
+class Request:
+    """What a reader asked for; the methods of the scheduler take it."""
+
+class RequestUsage:
+    """What a request took."""
+
+    @property
+    def num_cached(self) -> int: ...
+    @property
+    def num_proposed(self) -> int: ...
+    @property
+    def num_accepted(self) -> int: ...
+
+class Scheduler:
+    """Runs the requests of all sessions together, in the threads of those who wait."""
+
+    def __init__(self, model: Model, draft: DraftModel | None, tokens_per_step: int) -> None: ...
+    def add(
+        self,
+        sequence: CachedSequence,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        max_new_tokens: int,
+        stop_ids: Sequence[int],
+        speculation: Speculation,
+        mask: Callable[[np.ndarray], np.ndarray | None] | None,
+        num_dropped: int,
+    ) -> Request: ...
+    def check_fits(self, num_tokens: int) -> None: ...
+    def is_ready(self, request: Request) -> bool:
+        """Whether `take` gives something, or the end."""
+    def wait(self, request: Request) -> None:
+        """Until it is ready. Other threads run meanwhile."""
+    def take(self, request: Request) -> tuple[list[Draw], Finish]:
+        """What came since the last time; raises the error that ended the request."""
+    def usage(self, request: Request) -> RequestUsage: ...
+    def cancel(self, request: Request) -> None: ...
+    def close(self) -> None: ...
+
+def draw(
+    logits: np.ndarray, position: int, sampling: Sampling, seen: Sequence[int], mask: np.ndarray | None
+) -> Draw: ...
+def noise(seed: int, position: int, token: int) -> tuple[float, float]:
+    """The noise of a token, and the bound that it is skipped by."""
+
+def look_up(tokens: Sequence[int], count: int) -> list[int]:
+    """What prompt look-up proposes."""
 
 def runnable_kernels() -> list[str]:
     """Sets of kernels that this processor runs, slowest first."""

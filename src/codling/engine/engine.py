@@ -20,9 +20,10 @@ from codling.artifact.layout import (
     read_json,
 )
 from codling.artifact.manifest import Manifest, file_sha256, read_manifest
-from codling.engine._native import Adapter, Model
+from codling.engine._native import Adapter, DraftModel, Model, Scheduler
+from codling.engine.overflow import OnOverflow
 from codling.engine.sampling import Sampling
-from codling.engine.session import Session
+from codling.engine.session import TOKENS_PER_STEP, Session, Shared
 from codling.errors import UserError
 from codling.tokenizer.encode import MODEL_FILE, Tokenizer
 from codling.tokenizer.imported import ImportedTokenizer, TextTokenizer
@@ -41,26 +42,38 @@ class LoadedAdapter(NamedTuple):
 
 @final
 class Engine:
-    """A bundle, ready to run. Threads may share it; what they run takes turns."""
+    """A bundle, ready to run. Threads may share it; what their sessions ask for is run in one batch."""
 
-    def __init__(self, directory: Path, manifest: Manifest, tokenizer: TextTokenizer, model: Model) -> None:
+    def __init__(
+        self, directory: Path, manifest: Manifest, tokenizer: TextTokenizer, model: Model, draft: "Engine | None"
+    ) -> None:
         """For `Engine.open`."""
         self.directory = directory
         self.manifest = manifest
         self.tokenizer = tokenizer
         self._model = model
         self._adapters: dict[Path, LoadedAdapter] = {}
+        draft_model = None if draft is None else DraftModel(draft._model, draft.load_adapter().weights)
+        self._shared = Shared(model, Scheduler(model, draft_model, TOKENS_PER_STEP), tokenizer)
 
     @classmethod
     def open(
-        cls, directory: Path, *, num_threads: int | None = None, rounds_activations: bool = True, verify: bool = False
+        cls,
+        directory: Path,
+        *,
+        num_threads: int | None = None,
+        rounds_activations: bool = True,
+        draft: Path | None = None,
+        verify: bool = False,
     ) -> "Engine":
         """Open a bundle.
 
         `num_threads`: as many as processors, if not given. `rounds_activations`: whether what enters a compressed
         matrix is rounded to int8, one scale per token and block of columns; faster, and slightly different from the
-        model that was trained. `verify`: whether the weights are compared with the checksum in the manifest.
-        Errors: `UserError` for anything that is not a whole bundle, or damaged; for kernels that cannot run here.
+        model that was trained. `draft`: a smaller bundle of the same tokenizer, for
+        `speculate="draft"`. `verify`: whether the weights are compared with the checksum in the manifest.
+        Errors: `UserError` for anything that is not a whole bundle, or damaged; for kernels that cannot run here; for a
+        draft of another tokenizer.
         """
         manifest = read_manifest(directory)
         if manifest.kind != "bundle":
@@ -77,19 +90,49 @@ class Engine:
             os.environ.get(KERNELS_VARIABLE, ""),
             rounds_activations,
         )
-        return cls(directory, manifest, _load_tokenizer(directory, manifest, model.vocab_size), model)
+        tokenizer = _load_tokenizer(directory, manifest, model.vocab_size)
+        opened = (
+            None
+            if draft is None
+            else cls.open(draft, num_threads=num_threads, rounds_activations=rounds_activations, verify=verify)
+        )
+        if opened is not None and opened.tokenizer.sha256 != tokenizer.sha256:
+            raise UserError(f"{draft}: has another tokenizer than {directory}; a draft model shares it")
+        return cls(directory, manifest, tokenizer, model, opened)
 
     @property
     def kernels(self) -> str:
         """The set of kernels that runs."""
         return self._model.kernels
 
-    def session(self, *, adapter: str | None = None, sampling: Sampling | None = None, seed: int = 0) -> Session:
+    def session(
+        self,
+        *,
+        adapter: str | None = None,
+        sampling: Sampling | None = None,
+        on_overflow: OnOverflow = "error",
+        keep_first_tokens: int = 0,
+    ) -> Session:
         """Begin a sequence, with the recovery adapter if the bundle has one, or with the adapter named.
 
-        Errors: `UserError` as for `load_adapter`.
+        `on_overflow`: what happens when prompt and answer fill the context: an error for the prompt and an end for the
+        answer, or the oldest tokens after `keep_first_tokens` are left out, half a context at a time, and the rest is
+        run again; the usage of the reply says how many.
+        Errors: `UserError` as for `load_adapter` and `Sampling`, and for more tokens to keep than half the context.
         """
-        return Session(self._model, self.load_adapter(adapter).weights, sampling or Sampling(), seed)
+        loaded = self.load_adapter(adapter)
+        identity = self.identity(loaded)
+        return Session(self._shared, loaded.weights, identity, sampling or Sampling(), on_overflow, keep_first_tokens)
+
+    def close(self) -> None:
+        """End all answers. Its memory goes with the last of its sessions."""
+        self._shared.scheduler.close()
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def load_adapter(self, adapter: str | None = None) -> LoadedAdapter:
         """Map an adapter, once: one of the bundle's own, the directory of another, or `none`.

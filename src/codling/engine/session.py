@@ -1,81 +1,134 @@
-"""One sequence on the engine: its key/value cache, and the draws of what comes next.
+"""One sequence on the engine: its key/value cache, and the answers that it gets.
 
 A prompt is compared with what the cache holds, and only what differs from there on is run, so a new turn of a
 conversation costs its own tokens.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple, final
 
 import numpy as np
 from jaxtyping import Float
 
-from codling.engine._native import Adapter, KvCache, Model, Segment
-from codling.engine.sampling import Sampling, draw
+from codling.engine import _native
+from codling.engine.answer_text import AnswerText
+from codling.engine.overflow import OnOverflow, check_keep, drop_middle
+from codling.engine.reply import ContextMeter, MaskHook, Reply, Source, Speculate, Started
+from codling.engine.sampling import Sampling
 from codling.errors import UserError
+from codling.tokenizer.imported import TextTokenizer
 
-CHUNK_LENGTH_TOKENS = 256
+SPECULATION: dict[Speculate, _native.Speculation] = {
+    "none": _native.Speculation.NONE,
+    "lookup": _native.Speculation.LOOKUP,
+    "draft": _native.Speculation.DRAFT,
+}
+TOKENS_PER_STEP = 256
 """Prompts are run in pieces of this length: what flows between layers stays small, and a reader can stop in between."""
 
 
-class Session:
-    """One sequence, used by one thread at a time. The same calls and seed draw the same tokens."""
+class Shared(NamedTuple):
+    """What all sessions of an engine share."""
 
-    def __init__(self, model: Model, adapter: Adapter | None, sampling: Sampling, seed: int) -> None:
-        self._model = model
+    model: _native.Model
+    scheduler: _native.Scheduler
+    tokenizer: TextTokenizer
+
+
+class Context(NamedTuple):
+    """How full the context is."""
+
+    used_tokens: int
+    """Prompt and answer, as far as it was read."""
+    length_tokens: int
+    """What it holds."""
+
+
+@final
+class Session:
+    """One sequence, with one answer at a time. The same calls draw the same tokens, whatever else the engine runs."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        adapter: _native.Adapter | None,
+        identity: str,
+        sampling: Sampling,
+        on_overflow: OnOverflow,
+        keep_first_tokens: int,
+    ) -> None:
+        """For `Engine.session`."""
+        check_keep(keep_first_tokens, shared.model.context_length_tokens)
+        self.identity = identity
+        """Base and adapter, as its replies name them."""
+        self._shared = shared
         self._adapter = adapter
-        self._sampling = sampling
-        self._random = np.random.default_rng(seed)
-        self._cache = KvCache(model)
-        self._ids: list[int] = []
-        """What the cache holds, or the beginning of it."""
+        self._sampling = sampling.to_native()
+        self._is_endless = on_overflow == "drop_middle"
+        self._keep_first_tokens = keep_first_tokens
+        self._sequence = _native.CachedSequence(shared.model, adapter)
+        self._meter = ContextMeter(0, shared.model.context_length_tokens)
+
+    @property
+    def context(self) -> Context:
+        """How full the context is after what was read of the last answer."""
+        return Context(self._meter.used_tokens, self._meter.length_tokens)
 
     @property
     def context_length_tokens(self) -> int:
         """Tokens that prompt and answer may have together."""
-        return self._model.context_length_tokens
+        return self._meter.length_tokens
 
     def check_fits(self, prompt: Sequence[int]) -> None:
         """Errors: `UserError` if the prompt leaves no room for even one token of an answer."""
-        if not prompt:
-            raise UserError("the prompt is empty; say something")
-        if len(prompt) >= self.context_length_tokens:
-            raise UserError(
-                f"the prompt has {len(prompt)} tokens, the context of this model holds {self.context_length_tokens}, "
-                "prompt and answer together; nothing was run, shorten it"
+        self._shared.scheduler.check_fits(len(prompt))
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        *,
+        max_new_tokens: int | None = None,
+        stop_ids: Sequence[int] = (),
+        stop: Sequence[str] = (),
+        mask: MaskHook | None = None,
+        speculate: Speculate = "none",
+    ) -> Reply:
+        """Answer a prompt, up to and with one of `stop_ids`, up to a stop string, the limit, or the end of the context.
+
+        Without a limit an answer ends with the context, also where the middle could be dropped.
+        Errors: `UserError` for a prompt that is empty, is not of this vocabulary, or fills the context; while an
+        answer of this session goes on; for a draft model that is not there; when the engine is closed.
+        """
+        if isinstance(stop, str):
+            raise UserError(f"stop is the text {stop!r}; give a list of texts")
+        stop_list = list(stop_ids)
+
+        def start(ids: list[int], most_tokens: int, mask: MaskHook | None) -> Started:
+            num_dropped = 0
+            if self._is_endless:
+                ids, num_dropped = drop_middle(ids, self.context_length_tokens, self._keep_first_tokens)
+            request = self._shared.scheduler.add(
+                self._sequence, ids, self._sampling, most_tokens, stop_list, SPECULATION[speculate], mask, num_dropped
             )
+            return Started(request, len(ids), num_dropped)
+
+        is_endless = self._is_endless and max_new_tokens is not None
+        source = Source(self._shared.scheduler, start, is_endless, self._meter, self.identity)
+        limit = self.context_length_tokens if max_new_tokens is None else max_new_tokens
+        return Reply(source, prompt_ids, limit, AnswerText(self._shared.tokenizer, stop), mask)
 
     def run(self, prompt: Sequence[int], max_new_tokens: int, stop_ids: Sequence[int]) -> Iterator[int]:
-        """Draw tokens after `prompt` up to and with a stop token, the limit, or the end of the context.
-
-        Errors: `UserError` from `check_fits`.
-        """
-        self.check_fits(prompt)
-        ids = list(prompt)
-        for _ in range(min(max_new_tokens, self.context_length_tokens - len(ids))):
-            drawn = draw(self.logits_after(ids), self._sampling, self._random)
-            yield drawn
-            if drawn in stop_ids:
-                return
-            ids.append(drawn)
+        """The tokens alone, as `codling.chat.decode.Decoder` draws them. Errors: as for `generate`."""
+        return (token.id for token in self.generate(prompt, max_new_tokens=max_new_tokens, stop_ids=stop_ids))
 
     def logits_after(self, ids: Sequence[int]) -> Float[np.ndarray, " V"]:
-        """Scores of every vocabulary entry after these tokens.
+        """Scores of every vocabulary entry after these tokens, run by themselves.
 
         Errors: `UserError` for tokens outside of the vocabulary, and for more than the context holds.
         """
-        ids = list(ids)
-        # The last token is always run: its logits are what is asked for.
-        known = min(_common_length(self._ids, ids), len(ids) - 1)
-        del self._ids[known:]
-        while True:
-            chunk = ids[len(self._ids) : len(self._ids) + CHUNK_LENGTH_TOKENS]
-            logits = self._model.run([Segment(self._cache, len(self._ids), chunk, self._adapter)])
-            self._ids += chunk
-            if len(self._ids) == len(ids):
-                after_last: np.ndarray = logits[0]
-                return after_last
-
-
-def _common_length(left: list[int], right: list[int]) -> int:
-    pairs = enumerate(zip(left, right, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), min(len(left), len(right)))
+        cache, logits = _native.KvCache(self._shared.model), np.zeros((0, 0), np.float32)
+        for begin in range(0, len(ids), TOKENS_PER_STEP):
+            chunk = list(ids[begin : begin + TOKENS_PER_STEP])
+            logits = self._shared.model.run([_native.Segment(cache, begin, chunk, self._adapter)])
+        after_last: np.ndarray = logits[-1]
+        return after_last
