@@ -9,6 +9,7 @@ import pytest
 from codling.artifact.bundle import load_bundle
 from codling.chat.decode import Decoder
 from codling.engine import _native, session
+from codling.engine import engine as engine_module
 from codling.engine.engine import Engine
 from codling.engine.sampling import Sampling
 from codling.errors import UserError
@@ -78,9 +79,20 @@ def test_rounded_activations_are_the_same_in_every_set_of_kernels(pair: Any, mon
 
 def test_pieces_of_a_prompt_change_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = random_ids(90, 5)
-    whole = engine.session().logits_after(ids)
-    monkeypatch.setattr(session, "TOKENS_PER_STEP", 7)
-    np.testing.assert_array_equal(engine.session().logits_after(ids), whole)
+    whole, reply = engine.session().logits(ids, 30), list(engine.session().run(ids, 5, ()))
+    for module in (session, engine_module):
+        monkeypatch.setattr(module, "TOKENS_PER_STEP", 7)
+    np.testing.assert_array_equal(engine.session().logits(ids, 30), whole)
+    for length in (61, 65, 90):
+        np.testing.assert_array_equal(engine.session().logits_after(ids[:length]), whole[length - 61])
+    with Engine.open(engine.directory, num_threads=2) as other:
+        assert list(other.session().run(ids, 5, ())) == reply
+
+
+@pytest.mark.parametrize("count", [0, 10])
+def test_logits_that_cannot_be_are_refused(engine: Engine, count: int) -> None:
+    with pytest.raises(UserError, match=f"last {count} of 9 tokens"):
+        engine.session().logits(random_ids(9, 0), count)
 
 
 @pytest.mark.parametrize("num_kept", [0, 4, 20], ids=["other prompt", "shared beginning", "same prompt"])

@@ -76,13 +76,12 @@ def rounding_divergence(bundle: Path) -> float:
     exact, rounded = (Engine.open(bundle, num_threads=1, rounds_activations=rounds) for rounds in (False, True))
     divergences = []
     for seed in range(NUM_TEXTS):
-        writer = exact.session(sampling=Sampling(temperature=1.0), seed=seed)
+        writer = exact.session(sampling=Sampling(temperature=1.0, seed=seed))
         begin = list(exact.tokenizer.begin_ids) or random_ids(1, exact.tokenizer.vocab_size, seed)
         num_tokens = writer.context_length_tokens // CONTEXT_SHARE
         ids = [*begin, *writer.run(begin, num_tokens, ())]
-        one, other = exact.session(), rounded.session()
-        for length in range(len(begin), len(ids)):
-            divergences.append(_divergence(one.logits_after(ids[:length]), other.logits_after(ids[:length])))
+        rows = (engine.session().logits(ids[:-1], len(ids) - len(begin)) for engine in (exact, rounded))
+        divergences += [_divergence(one, other) for one, other in zip(*rows, strict=True)]
     return float(np.mean(divergences))
 
 

@@ -122,13 +122,23 @@ class Session:
         return (token.id for token in self.generate(prompt, max_new_tokens=max_new_tokens, stop_ids=stop_ids))
 
     def logits_after(self, ids: Sequence[int]) -> Float[np.ndarray, " V"]:
-        """Scores of every vocabulary entry after these tokens, run by themselves.
+        """Scores of every vocabulary entry after these tokens. Errors: as for `logits`."""
+        after_last: np.ndarray = self.logits(ids, 1)[0]
+        return after_last
 
-        Errors: `UserError` for tokens outside of the vocabulary, and for more than the context holds.
+    def logits(self, ids: Sequence[int], num_last: int) -> Float[np.ndarray, "N V"]:
+        """Scores of every vocabulary entry after each of the last tokens; they are run by themselves.
+
+        Errors: `UserError` for tokens outside of the vocabulary, for more than the context holds, and for fewer than
+        the logits that are wanted.
         """
-        cache, logits = _native.KvCache(self._shared.model), np.zeros((0, 0), np.float32)
+        if not 1 <= num_last <= len(ids):
+            raise UserError(
+                f"the logits after the last {num_last} of {len(ids)} tokens; 1 is the least, and all the most"
+            )
+        cache, rows = _native.KvCache(self._shared.model), []
         for begin in range(0, len(ids), TOKENS_PER_STEP):
             chunk = list(ids[begin : begin + TOKENS_PER_STEP])
-            logits = self._shared.model.run([_native.Segment(cache, begin, chunk, self._adapter)])
-        after_last: np.ndarray = logits[-1]
-        return after_last
+            num_logits = min(len(chunk), max(0, begin + len(chunk) - (len(ids) - num_last)))
+            rows.append(self._shared.model.run([_native.Segment(cache, begin, chunk, self._adapter, num_logits)]))
+        return np.concatenate(rows)
