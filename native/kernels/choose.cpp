@@ -1,5 +1,8 @@
 #include "format/error.hpp"
 #include "kernels/sets.hpp"
+#ifdef CODLING_X86_64
+#include "kernels/x86_features.hpp"
+#endif
 #ifdef CODLING_AARCH64
 #include "kernels/arm_features.hpp"
 #endif
@@ -16,16 +19,11 @@ struct Candidate {
 std::vector<Candidate> candidates() {
   std::vector<Candidate> all = {{&kScalarKernels, true}};
 #ifdef CODLING_X86_64
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vnni");
-  const bool avx_vnni = avx2 && __builtin_cpu_supports("avxvnni");
-  all.push_back({&kAvx2Kernels, avx2});
-  all.push_back({&kAvx2VnniKernels, avx_vnni});
-  all.push_back({&kAvx2VnniEvexKernels, avx512 && !avx_vnni});
-  all.push_back({&kAvx512Kernels, avx512});
+  const X86Features x86 = x86_features();
+  all.push_back({&kAvx2Kernels, x86.avx2});
+  all.push_back({&kAvx2VnniKernels, x86.avx_vnni});
+  all.push_back({&kAvx2VnniEvexKernels, x86.avx512_vnni && !x86.avx_vnni});
+  all.push_back({&kAvx512Kernels, x86.avx512_vnni});
 #endif
 #ifdef CODLING_AARCH64
   const ArmFeatures arm = arm_features();

@@ -43,8 +43,9 @@ class MemoryFile {
 template <typename Length>
 Bytes take_part(Bytes& bytes) {
   Length length = 0;
-  std::memcpy(&length, bytes.data(), std::min(sizeof length, bytes.size()));
-  bytes.erase(bytes.begin(), bytes.begin() + std::min(sizeof length, bytes.size()));
+  const std::size_t length_bytes = std::min(sizeof length, bytes.size());
+  std::copy_n(bytes.begin(), length_bytes, reinterpret_cast<std::uint8_t*>(&length));
+  bytes.erase(bytes.begin(), bytes.begin() + length_bytes);
   const std::size_t taken = std::min<std::uint64_t>(length, bytes.size());
   Bytes part(bytes.begin(), bytes.begin() + taken);
   bytes.erase(bytes.begin(), bytes.begin() + taken);
