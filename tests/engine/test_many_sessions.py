@@ -2,7 +2,6 @@
 
 import resource
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from codling.engine.engine import Engine
+from codling.engine.sampling import Sampling
 
 pytestmark = pytest.mark.slow
 
@@ -27,17 +27,19 @@ def resident_bytes() -> int:
 
 
 def use_session(engine: Engine, number: int) -> None:
-    """A conversation of two turns, each read up to a random token and broken off."""
+    """A conversation of three turns, each broken off at a random token: by cancelling it or by forgetting it."""
     random = np.random.default_rng(number)
-    session = engine.session(adapter=("recovery", "none")[number % 2])
+    sampling = Sampling(temperature=float(number % 3), seed=number, logprobs=number % 2)
+    session = engine.session(adapter=("recovery", "none")[number % 2], sampling=sampling)
     prompt = random.integers(20, 600, random.integers(1, 30)).tolist()
-    for _ in range(2):
-        tokens = session.run(prompt, 16, ())
-        prompt = [*prompt, *read_some(tokens, int(random.integers(0, 16))), 30]
-
-
-def read_some(tokens: Iterator[int], count: int) -> list[int]:
-    return [token for token, _ in zip(tokens, range(count), strict=False)]
+    for turn in range(3):
+        reply = session.generate(prompt, max_new_tokens=16, speculate=("none", "lookup")[number // 2 % 2])
+        for _, _ in zip(range(random.integers(0, 16)), reply, strict=False):
+            pass
+        prompt += [*reply.ids, 30]
+        if turn == 1:
+            reply.cancel()
+        del reply
 
 
 def use_sessions(engine: Engine, numbers: range) -> None:

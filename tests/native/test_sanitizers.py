@@ -41,9 +41,17 @@ def test_models_stay_within_their_memory(checked_memory: Path, models: list[Path
     assert run([checked_memory / "model_check", *models]) == "models: ok\n"
 
 
+def test_requests_stay_within_their_memory(checked_memory: Path, models: list[Path]) -> None:
+    assert run([checked_memory / "scheduler_check", *models]) == "schedulers: ok\n"
+
+
 def test_the_pool_shares_nothing_unguarded(checked_threads: Path) -> None:
     assert run([checked_threads / "pool_check"]) == "pools: ok\n"
 
 
 def test_models_share_nothing_unguarded(checked_threads: Path, models: list[Path]) -> None:
     assert run([checked_threads / "model_check", models[0]]) == "models: ok\n"
+
+
+def test_requests_share_nothing_unguarded(checked_threads: Path, models: list[Path]) -> None:
+    assert run([checked_threads / "scheduler_check", models[0]]) == "schedulers: ok\n"
