@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
@@ -14,6 +15,7 @@ namespace codling {
 template <typename T, std::size_t kDims>
 using InputArray = nanobind::ndarray<const T, nanobind::ndim<kDims>, nanobind::c_contig, nanobind::device::cpu>;
 using FloatMatrix = nanobind::ndarray<nanobind::numpy, float, nanobind::ndim<2>>;
+using ByteArray = nanobind::ndarray<nanobind::numpy, std::uint8_t, nanobind::ndim<1>>;
 using IdArray = nanobind::ndarray<nanobind::numpy, std::int32_t, nanobind::ndim<1>>;
 
 // Hand the numbers over to Python, which frees them.
@@ -33,6 +35,11 @@ inline FloatMatrix to_array(std::vector<float> values, std::size_t num_rows, std
 inline IdArray to_array(std::vector<std::int32_t> ids) {
   const std::size_t size = ids.size();
   return to_shaped<IdArray>(std::move(ids), {size});
+}
+
+inline ByteArray to_array(std::vector<std::byte> bytes) {
+  const std::size_t size = bytes.size();
+  return to_shaped<ByteArray>(std::move(bytes), {size});
 }
 
 }  // namespace codling

@@ -63,13 +63,29 @@ FloatMatrix run(Model& model, const std::vector<PySegment*>& given) {
   return to_array(std::move(logits), num_logits, vocab_size);
 }
 
+ByteArray export_pages(const KvCache& cache) {
+  std::vector<std::byte> bytes(cache.num_bytes());
+  cache.export_pages(bytes);
+  return to_array(std::move(bytes));
+}
+
+void import_pages(KvCache& cache, const InputArray<std::uint8_t, 1>& pages, std::int64_t num_tokens) {
+  cache.import_pages(std::as_bytes(std::span(pages.data(), pages.size())), num_tokens);
+}
+
 }  // namespace
 }  // namespace codling
 
 NB_MODULE(_native, module) {
   using namespace codling;
   nb::register_exception_translator(translate);
-  nb::class_<KvCache>(module, "KvCache").def("__init__", [](KvCache* self, const Model& model) { new (self) KvCache(model.config()); }, nb::arg("model"));
+  nb::class_<KvCache>(module, "KvCache")
+      .def(
+          "__init__", [](KvCache* self, Model& model) { new (self) KvCache(model.page_pool()); }, nb::arg("model"),
+          nb::keep_alive<1, 2>())
+      .def_prop_ro("num_tokens", &KvCache::num_tokens)
+      .def("export_pages", &export_pages)
+      .def("import_pages", &import_pages, nb::arg("pages"), nb::arg("num_tokens"));
   nb::class_<Adapter>(module, "Adapter")
       .def(
           "__init__",
@@ -87,12 +103,16 @@ NB_MODULE(_native, module) {
       .def(
           "__init__",
           [](Model* self, const std::string& config, const std::string& weights, int num_threads, const std::string& kernels,
-             bool rounds_activations) {
-            new (self) Model(config, weights, {num_threads, kernels, rounds_activations});
+             bool rounds_activations, const std::string& kv_type, std::int64_t kv_limit_bytes) {
+            new (self) Model(config, weights, {num_threads, kernels, rounds_activations, kv_type_named(kv_type), kv_limit_bytes});
           },
-          nb::arg("config"), nb::arg("weights"), nb::arg("num_threads"), nb::arg("kernels"), nb::arg("rounds_activations"))
+          nb::arg("config"), nb::arg("weights"), nb::arg("num_threads"), nb::arg("kernels"), nb::arg("rounds_activations"),
+          nb::arg("kv_type") = name_of(ModelOptions{}.kv_type), nb::arg("kv_limit_bytes") = ModelOptions{}.kv_limit_bytes)
       .def("run", &run, nb::arg("segments"))
       .def_prop_ro("kernels", [](const Model& model) { return model.kernels().name; })
+      .def_prop_ro("kv_layout", [](const Model& model) { return model.page_pool().layout().description(); })
+      .def_prop_ro("kv_page_bytes", [](const Model& model) { return model.page_pool().layout().page_bytes(); })
+      .def_prop_ro("num_kv_pages", [](const Model& model) { return model.page_pool().num_used_pages(); })
       .def_prop_ro("vocab_size", [](const Model& model) { return model.config().vocab_size; })
       .def_prop_ro("context_length_tokens", [](const Model& model) { return model.config().context_length_tokens; });
   module.def("runnable_kernels", &runnable_kernels);

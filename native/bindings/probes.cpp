@@ -12,6 +12,8 @@
 #include "format/error.hpp"
 #include "kernels/kernels.hpp"
 #include "model/activations.hpp"
+#include "model/attention.hpp"
+#include "model/page_pool.hpp"
 #include "threads/pool.hpp"
 
 namespace nb = nanobind;
@@ -111,6 +113,41 @@ FloatMatrix rotate(const std::string& kernels_name, const InputArray<float, 2>& 
   return to_array(std::move(values), heads.shape(0), head_dim);
 }
 
+// Queries of the last tokens of a sequence, over the keys and values of all: [tokens, heads * head_dim] each.
+FloatMatrix attend(const std::string& kernels_name, const std::string& kv_type, std::int64_t head_dim, const InputArray<float, 2>& queries,
+                   const InputArray<float, 2>& keys, const InputArray<float, 2>& values, int num_threads) {
+  const Kernels& kernels = choose_kernels(kernels_name);
+  ModelConfig config{};
+  config.num_layers = 1;
+  config.head_dim = head_dim;
+  config.num_query_heads = static_cast<std::int64_t>(queries.shape(1)) / head_dim;
+  config.num_kv_heads = static_cast<std::int64_t>(keys.shape(1)) / head_dim;
+  PagePool pages(KvLayout(kv_type_named(kv_type), config), 0);
+  KvCache cache(pages);
+  const auto num_slots = static_cast<std::int64_t>(keys.shape(0)), num_tokens = static_cast<std::int64_t>(queries.shape(0));
+  cache.reserve(0, num_slots);
+  for (std::int64_t slot = 0; slot < num_slots; ++slot) {
+    for (std::int64_t head = 0; head < config.num_kv_heads; ++head) {
+      const std::int64_t place = (slot * config.num_kv_heads + head) * head_dim;
+      cache.write(0, head, slot, keys.data() + place, values.data() + place, kernels);
+    }
+  }
+  ThreadPool pool(num_threads);
+  Attention attention(config, pages.layout().type(), kernels, pool);
+  const SequencePart part{&cache, 0, num_tokens, num_slots - num_tokens};
+  attention.plan({&part, 1});
+  const FloatBuffer heads = copy_tokens(queries);
+  for (std::int64_t token = 0; token < num_tokens; ++token) attention.take_query(token, heads.token(token));
+  FloatBuffer attended(heads.num_columns());
+  attended.resize(num_tokens);
+  attention.run(0, heads, attended);
+  std::vector<float> outputs;
+  for (std::int64_t token = 0; token < num_tokens; ++token) {
+    outputs.insert(outputs.end(), attended.token(token), attended.token(token) + heads.num_columns());
+  }
+  return to_array(std::move(outputs), queries.shape(0), queries.shape(1));
+}
+
 }  // namespace
 
 void bind_probes(nb::module_& module) {
@@ -122,6 +159,8 @@ void bind_probes(nb::module_& module) {
   module.def("rms_norm", &rms_norm, nb::arg("kernels"), nb::arg("x"), nb::arg("weight"), nb::arg("epsilon"));
   module.def("swiglu", &swiglu, nb::arg("kernels"), nb::arg("gate"), nb::arg("up"));
   module.def("rotate", &rotate, nb::arg("kernels"), nb::arg("heads"), nb::arg("cosine"), nb::arg("sine"));
+  module.def("attend", &attend, nb::arg("kernels"), nb::arg("kv_type"), nb::arg("head_dim"), nb::arg("queries"), nb::arg("keys"),
+             nb::arg("values"), nb::arg("num_threads"));
 }
 
 }  // namespace codling

@@ -14,8 +14,10 @@ struct PairDot {
   static __m256i raise(__m256i weights) { return weights; }
   static Weights prepare(__m256i weights) { return {_mm256_abs_epi8(weights), weights}; }
   static __m256i add_products(__m256i sums, const Weights& weights, __m256i x) {
-    const __m256i pairs = _mm256_maddubs_epi16(weights.magnitudes, _mm256_sign_epi8(x, weights.signs));
-    return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    return add_small_products(sums, weights.magnitudes, _mm256_sign_epi8(x, weights.signs));
+  }
+  static __m256i add_small_products(__m256i sums, __m256i first, __m256i x) {
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(_mm256_maddubs_epi16(first, x), _mm256_set1_epi16(1)));
   }
 };
 

@@ -3,83 +3,14 @@
 //   Weights, prepare(raised weights)        what a product needs of the weights
 //   add_products(sums, Weights, int8 x)     sums + four products a lane
 //   kCorrected                              whether the weights were raised by kUnsignedZero
+//   add_small_products(sums, unsigned, x)   the same for factors whose products, two by two, fit into 16 bits
 // Included by kernel files only, which define Dot in their own anonymous namespaces.
 #pragma once
 
-#include <immintrin.h>
-
-#include "kernels/float_kernels.hpp"
+#include "kernels/avx2_vectors.hpp"
 
 namespace codling {
 namespace {
-
-struct V {
-  using Float = __m256;
-  static constexpr int kWidth = 8;
-  static constexpr int kDenseRows = 2;
-
-  static __m256i first(int n) {
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-  }
-  static Float zero() { return _mm256_setzero_ps(); }
-  static Float set(float x) { return _mm256_set1_ps(x); }
-  static Float load(const float* p) { return _mm256_loadu_ps(p); }
-  static Float load_first(const float* p, int n) { return _mm256_maskload_ps(p, first(n)); }
-  static void store(float* p, Float x) { _mm256_storeu_ps(p, x); }
-  static void store_first(float* p, Float x, int n) { _mm256_maskstore_ps(p, first(n), x); }
-  static Float add(Float a, Float b) { return _mm256_add_ps(a, b); }
-  static Float sub(Float a, Float b) { return _mm256_sub_ps(a, b); }
-  static Float mul(Float a, Float b) { return _mm256_mul_ps(a, b); }
-  static Float div(Float a, Float b) { return _mm256_div_ps(a, b); }
-  static Float min(Float a, Float b) { return _mm256_min_ps(a, b); }
-  static Float max(Float a, Float b) { return _mm256_max_ps(a, b); }
-  static Float abs(Float a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0F), a); }
-  static Float fma(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
-  static float sum(Float a) {
-    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-  }
-  static float largest(Float a) {
-    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
-  }
-  static Float round(Float a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-  static Float times_power_of_two(Float a, Float n) {
-    const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-    return _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
-  }
-  static void store_int8(std::int8_t* p, Float a) {
-    const __m256i wide = _mm256_cvtps_epi32(a);
-    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
-  }
-
-  template <DenseType kType>
-  static Float load_as(const void* values, std::int64_t place) {
-    if constexpr (kType == DenseType::kF32) {
-      return load(static_cast<const float*>(values) + place);
-    } else if constexpr (kType == DenseType::kI8) {
-      const void* p = static_cast<const std::int8_t*>(values) + place;
-      return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p))));
-    } else {
-      const void* p = static_cast<const std::uint16_t*>(values) + place;
-      const __m128i halves = _mm_loadu_si128(static_cast<const __m128i*>(p));
-      if constexpr (kType == DenseType::kF16) return _mm256_cvtph_ps(halves);
-      return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
-    }
-  }
-
-  template <DenseType kType>
-  static Float load_first_as(const void* values, std::int64_t place, int n) {
-    constexpr int kSizeBytes = kType == DenseType::kF32 ? 4 : kType == DenseType::kI8 ? 1 : 2;
-    alignas(32) unsigned char copy[4 * kWidth] = {};
-    const auto* bytes = static_cast<const unsigned char*>(values) + place * kSizeBytes;
-    for (int i = 0; i < n * kSizeBytes; ++i) copy[i] = bytes[i];
-    return load_as<kType>(copy, 0);
-  }
-};
 
 constexpr std::int64_t kRowsPerHalf = 8;
 constexpr std::int64_t kHalfBytes = 32;
@@ -321,8 +252,8 @@ void int8_rows(const DenseView& matrix, const Int8Tokens& x, std::int64_t first,
 template <typename Dot>
 constexpr Kernels kernels_with(const char* name) {
   return {
-      name,        8,         palette_int8<Dot>, palette_float, dense<V>, int8_rows<Dot>, quantize<V>,
-      rms_norm<V>, rotate<V>, swiglu<V>,         add<V>,        attend<V>,
+      name,        8,         palette_int8<Dot>, palette_float, dense<V>,       int8_rows<Dot>,        quantize<V>, round_block<V>,
+      rms_norm<V>, rotate<V>, swiglu<V>,         add<V>,        split_query<V>, attend<WithInts<Dot>>, merge<V>,
   };
 }
 

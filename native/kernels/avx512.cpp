@@ -2,7 +2,7 @@
 
 #include <immintrin.h>
 
-#include "kernels/float_kernels.hpp"
+#include "kernels/attention.hpp"
 
 namespace codling {
 namespace {
@@ -11,6 +11,23 @@ struct V {
   using Float = __m512;
   static constexpr int kWidth = 16;
   static constexpr int kDenseRows = 4;
+  static constexpr int kFloatRows = 6;
+  static constexpr int kInt8Rows = 3;
+  static constexpr int kInt8Vectors = 4;
+
+  using Int = __m512i;
+  static constexpr bool kRaised = true;
+  static Int load_int(const void* p) { return _mm512_loadu_si512(p); }
+  static Int set_int(std::int32_t x) { return _mm512_set1_epi32(x); }
+  static Int set_quad(const std::int8_t* p) {
+    std::int32_t quad;
+    __builtin_memcpy(&quad, p, sizeof quad);
+    return _mm512_set1_epi32(quad);
+  }
+  static Int raise(Int a) { return _mm512_xor_si512(a, _mm512_set1_epi8(-128)); }
+  static Int add_products(Int sums, Int first, Int second) { return _mm512_dpbusd_epi32(sums, first, second); }
+  static Float add_digits(Int high, Int low) { return _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high, kDigitBits), low)); }
+  static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
   static __mmask16 first(int n) { return static_cast<__mmask16>((1U << n) - 1); }
   static Float zero() { return _mm512_setzero_ps(); }
@@ -254,8 +271,8 @@ void int8_rows(const DenseView& matrix, const Int8Tokens& x, std::int64_t first,
 }  // namespace
 
 const Kernels kAvx512Kernels = {
-    "avx512",    24,        palette_int8, palette_float, dense<V>, int8_rows, quantize<V>,
-    rms_norm<V>, rotate<V>, swiglu<V>,    add<V>,        attend<V>,
+    "avx512",    24,        palette_int8, palette_float, dense<V>,       int8_rows, quantize<V>, round_block<V>,
+    rms_norm<V>, rotate<V>, swiglu<V>,    add<V>,        split_query<V>, attend<V>, merge<V>,
 };
 
 }  // namespace codling

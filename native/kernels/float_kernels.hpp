@@ -112,29 +112,48 @@ void for_vectors(std::int64_t count, Whole whole, Part part) {
   if (place < count) part(place, static_cast<int>(count - place));
 }
 
+// What is not a number loses against the maximum so far, as in the plain loops.
+template <typename V>
+float largest_magnitude(const float* x, std::int64_t count) {
+  auto lanes = V::zero();
+  for_vectors<V>(
+      count, [&](std::int64_t i) { lanes = V::max(V::abs(V::load(x + i)), lanes); },
+      [&](std::int64_t i, int n) { lanes = V::max(V::abs(V::load_first(x + i, n)), lanes); });
+  return V::largest(lanes);
+}
+
+// Calls `whole(place, vector)` for `padded` floats, a multiple of the vectors' width: zeros after the first `count`.
+template <typename V, typename Whole>
+void for_padded_vectors(const float* x, std::int64_t count, std::int64_t padded, Whole whole) {
+  for (std::int64_t i = round_up(count, V::kWidth); i < padded; i += V::kWidth) whole(i, V::zero());
+  for_vectors<V>(
+      count, [&](std::int64_t i) { whole(i, V::load(x + i)); }, [&](std::int64_t i, int n) { whole(i, V::load_first(x + i, n)); });
+}
+
+// x * inverse, between -bound and bound; what is not a number becomes -bound.
+template <typename V>
+typename V::Float scaled_within(typename V::Float x, float inverse, float bound) {
+  return V::min(V::max(V::mul(x, V::set(inverse)), V::set(-bound)), V::set(bound));
+}
+
+template <typename V>
+float round_block(const float* x, std::int64_t count, std::int64_t padded, std::int8_t* values) {
+  const float largest = largest_magnitude<V>(x, count);
+  const float inverse = largest > kSmallestScaled ? kLargestInt8 / largest : 0.0F;
+  for_padded_vectors<V>(x, count, padded, [&](std::int64_t i, typename V::Float loaded) {
+    V::store_int8(values + i, scaled_within<V>(loaded, inverse, kLargestInt8));
+  });
+  return largest > kSmallestScaled ? largest / kLargestInt8 : 0.0F;
+}
+
 template <typename V>
 void quantize(const float* x, std::int64_t num_columns, std::int8_t* values, float* scales, std::int32_t* corrections) {
   for (std::int64_t begin = 0; begin < num_columns; begin += kColumnsPerScale) {
     const std::int64_t left = num_columns - begin;
     const std::int64_t count = left < kColumnsPerScale ? left : kColumnsPerScale;
-    auto largest_lanes = V::zero();
-    // What is not a number loses against the maximum so far, as in the plain loops.
-    for_vectors<V>(
-        count, [&](std::int64_t i) { largest_lanes = V::max(V::abs(V::load(x + begin + i)), largest_lanes); },
-        [&](std::int64_t i, int n) { largest_lanes = V::max(V::abs(V::load_first(x + begin + i, n)), largest_lanes); });
-    const float largest = V::largest(largest_lanes);
-    const auto inverse = V::set(largest > kSmallestScaled ? kLargestInt8 / largest : 0.0F);
-    const auto store = [&](std::int64_t i, typename V::Float loaded) {
-      const auto above = V::max(V::mul(loaded, inverse), V::set(-kLargestInt8));
-      V::store_int8(values + begin + i, V::min(above, V::set(kLargestInt8)));
-    };
-    for (std::int64_t i = round_up(count, V::kWidth); i < kColumnsPerScale; i += V::kWidth) V::store_int8(values + begin + i, V::zero());
-    for_vectors<V>(
-        count, [&](std::int64_t i) { store(i, V::load(x + begin + i)); },
-        [&](std::int64_t i, int n) { store(i, V::load_first(x + begin + i, n)); });
+    scales[begin / kColumnsPerScale] = round_block<V>(x + begin, count, kColumnsPerScale, values + begin);
     std::int32_t sum = 0;
     for (std::int64_t i = 0; i < kColumnsPerScale; ++i) sum += values[begin + i];
-    scales[begin / kColumnsPerScale] = largest > kSmallestScaled ? largest / kLargestInt8 : 0.0F;
     corrections[begin / kColumnsPerScale] = -kUnsignedZero * sum;
   }
 }
@@ -193,86 +212,6 @@ void add(float* x, const float* y, std::int64_t count) {
   for_vectors<V>(
       count, [&](std::int64_t i) { V::store(x + i, V::add(V::load(x + i), V::load(y + i))); },
       [&](std::int64_t i, int n) { V::store_first(x + i, V::add(V::load_first(x + i, n), V::load_first(y + i, n)), n); });
-}
-
-// Scores of all slots of a page; those that the query does not see are whatever the page holds.
-template <typename V>
-void score_page(const AttentionPage& page, const float* query, float* scores) {
-  constexpr int kAtOnce = 4;
-  static_assert(kSlotsPerPage % (kAtOnce * V::kWidth) == 0);
-  for (std::int64_t slot = 0; slot < kSlotsPerPage; slot += kAtOnce * V::kWidth) {
-    typename V::Float sums[kAtOnce];
-    for (auto& sum : sums) sum = V::zero();
-    for (std::int64_t dim = 0; dim < page.head_dim; ++dim) {
-      const auto q = V::set(query[dim]);
-      const float* keys = page.keys + dim * kSlotsPerPage + slot;
-      for (int i = 0; i < kAtOnce; ++i) sums[i] = V::fma(q, V::load(keys + i * V::kWidth), sums[i]);
-    }
-    for (int i = 0; i < kAtOnce; ++i) V::store(scores + slot + i * V::kWidth, sums[i]);
-  }
-}
-
-// attended = attended * fade + sum over visible slots of weight * value, `kVectors` vectors of the head at a time.
-template <typename V, int kVectors>
-void add_values(const AttentionPage& page, const float* weights, std::int64_t num_visible, float fade, float* attended, std::int64_t dim) {
-  typename V::Float sums[kVectors];
-  for (int i = 0; i < kVectors; ++i) sums[i] = V::mul(V::load(attended + dim + i * V::kWidth), V::set(fade));
-  for (std::int64_t slot = 0; slot < num_visible; ++slot) {
-    const auto weight = V::set(weights[slot]);
-    const float* values = page.values + slot * page.head_dim + dim;
-    for (int i = 0; i < kVectors; ++i) sums[i] = V::fma(weight, V::load(values + i * V::kWidth), sums[i]);
-  }
-  for (int i = 0; i < kVectors; ++i) V::store(attended + dim + i * V::kWidth, sums[i]);
-}
-
-template <typename V>
-void add_last_values(const AttentionPage& page, const float* weights, std::int64_t num_visible, float fade, float* attended, std::int64_t dim) {
-  const int left = static_cast<int>(page.head_dim - dim);
-  auto sum = V::mul(V::load_first(attended + dim, left), V::set(fade));
-  for (std::int64_t slot = 0; slot < num_visible; ++slot) {
-    sum = V::fma(V::set(weights[slot]), V::load_first(page.values + slot * page.head_dim + dim, left), sum);
-  }
-  V::store_first(attended + dim, sum, left);
-}
-
-template <typename V>
-void attend_one(const AttentionPage& page, std::int64_t token, std::int64_t head, std::int64_t num_visible) {
-  const std::int64_t offset = token * page.token_stride + head * page.head_dim;
-  float* attended = page.attended + offset;
-  float& maximum = page.maxima[token * page.group_size + head];
-  float& sum = page.sums[token * page.group_size + head];
-  float scores[kSlotsPerPage];
-  score_page<V>(page, page.queries + offset, scores);
-  // Whole vectors from here on: what is not visible weighs nothing.
-  const std::int64_t num_weighed = round_up(num_visible, V::kWidth);
-  for (std::int64_t slot = num_visible; slot < num_weighed; ++slot) scores[slot] = -HUGE_VALF;
-  auto largest_lanes = V::set(maximum);
-  for (std::int64_t slot = 0; slot < num_weighed; slot += V::kWidth) largest_lanes = V::max(V::load(scores + slot), largest_lanes);
-  const float largest = V::largest(largest_lanes);
-  for (std::int64_t slot = 0; slot < num_weighed; slot += V::kWidth) {
-    V::store(scores + slot, exponential<V>(V::sub(V::load(scores + slot), V::set(largest))));
-  }
-  for (std::int64_t slot = num_visible; slot < num_weighed; ++slot) scores[slot] = 0;
-  auto sum_lanes = V::zero();
-  for (std::int64_t slot = 0; slot < num_weighed; slot += V::kWidth) sum_lanes = V::add(sum_lanes, V::load(scores + slot));
-  const float fade = expf(maximum - largest);
-  maximum = largest;
-  sum = sum * fade + V::sum(sum_lanes);
-  std::int64_t dim = 0;
-  for (; dim + 4 * V::kWidth <= page.head_dim; dim += 4 * V::kWidth) add_values<V, 4>(page, scores, num_visible, fade, attended, dim);
-  for (; dim + V::kWidth <= page.head_dim; dim += V::kWidth) add_values<V, 1>(page, scores, num_visible, fade, attended, dim);
-  if (dim < page.head_dim) add_last_values<V>(page, scores, num_visible, fade, attended, dim);
-}
-
-template <typename V>
-void attend(const AttentionPage& page) {
-  for (std::int64_t token = 0; token < page.num_tokens; ++token) {
-    const std::int64_t visible = page.first_visible + token;
-    if (visible <= 0) continue;
-    for (std::int64_t head = 0; head < page.group_size; ++head) {
-      attend_one<V>(page, token, head, visible < kSlotsPerPage ? visible : kSlotsPerPage);
-    }
-  }
 }
 
 }  // namespace codling

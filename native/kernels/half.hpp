@@ -17,6 +17,15 @@ static inline float bits_to_float(std::uint32_t bits) {
   return bits_to_float(static_cast<std::uint32_t>(bits) << 16);
 }
 
+// To the nearest, ties to even.
+[[maybe_unused]] static inline std::uint16_t float_to_bfloat16(float value) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  // What is not a number stays so, even if its fraction is in the bits that go.
+  if (value != value) return static_cast<std::uint16_t>((bits >> 16) | 0x40U);
+  return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
+}
+
 [[maybe_unused]] static inline float half_to_float(std::uint16_t bits) {
   const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000U) << 16;
   const std::uint32_t exponent = (bits >> 10) & 0x1FU;

@@ -24,6 +24,8 @@ struct Kernels {
 
   // One token: rounds `num_columns` floats to int8 with one scale each kColumnsPerScale; pads with zeros.
   void (*quantize)(const float* x, std::int64_t num_columns, std::int8_t* values, float* scales, std::int32_t* corrections);
+  // The same with one scale for all `count` floats, which it returns, and zeros up to `padded`, a multiple of kColumnPadding.
+  float (*round_block)(const float* x, std::int64_t count, std::int64_t padded, std::int8_t* values);
   // y = x / sqrt(mean(x^2) + epsilon) * weight; y may be x.
   void (*rms_norm)(const float* x, const float* weight, float epsilon, std::int64_t count, float* y);
   // Rotates dimension i of a head with i + head_dim / 2, in place.
@@ -32,7 +34,12 @@ struct Kernels {
   void (*swiglu)(float* gate, const float* up, std::int64_t count);
   // x += y
   void (*add)(float* x, const float* y, std::int64_t count);
+  // A head of a query in digits, as AttentionPage has them.
+  void (*split_query)(const float* query, std::int64_t head_dim, std::int8_t* digits, float* scale, std::int32_t* correction);
+  // Goes on with the softmax over one page more. Outputs of a row do not depend on the others.
   void (*attend)(const AttentionPage&);
+  // The softmax over the slots of both, in `into`.
+  void (*merge)(const AttentionState& into, const AttentionState& from, std::int64_t num_rows, std::int64_t padded_head_dim);
 };
 
 // Tokens of the next tile when so many are left: the kernels are compiled for these widths only.

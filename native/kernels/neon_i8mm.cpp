@@ -115,8 +115,8 @@ void palette_int8(const PaletteView& matrix, const Int8Tile& tile, std::int64_t 
 }  // namespace
 
 const Kernels kNeonI8mmKernels = {
-    "neon_i8mm", 8,         palette_int8, palette_float, dense<V>, int8_rows, quantize<V>,
-    rms_norm<V>, rotate<V>, swiglu<V>,    add<V>,        attend<V>,
+    "neon_i8mm", 8,         palette_int8, palette_float, dense<V>,       int8_rows, quantize<V>, round_block<V>,
+    rms_norm<V>, rotate<V>, swiglu<V>,    add<V>,        split_query<V>, attend<V>, merge<V>,
 };
 
 }  // namespace codling

@@ -5,7 +5,7 @@
 
 #include <arm_neon.h>
 
-#include "kernels/float_kernels.hpp"
+#include "kernels/attention.hpp"
 
 namespace codling {
 namespace {
@@ -22,6 +22,21 @@ struct V {
   using Float = float32x4_t;
   static constexpr int kWidth = 4;
   static constexpr int kDenseRows = 4;
+  static constexpr int kFloatRows = 6;
+  static constexpr int kInt8Rows = 3;
+  static constexpr int kInt8Vectors = 4;
+
+  using Int = int32x4_t;
+  static constexpr bool kRaised = false;
+  static Int load_int(const void* p) { return read<Int>(p); }
+  static Int set_int(std::int32_t x) { return vdupq_n_s32(x); }
+  static Int set_quad(const std::int8_t* p) { return vdupq_n_s32(read<std::int32_t>(p)); }
+  static Int raise(Int a) { return a; }
+  static Int add_products(Int sums, Int first, Int second) {
+    return vdotq_s32(sums, vreinterpretq_s8_s32(first), vreinterpretq_s8_s32(second));
+  }
+  static Float add_digits(Int high, Int low) { return vcvtq_f32_s32(vaddq_s32(vshlq_n_s32(high, kDigitBits), low)); }
+  static void prefetch(const void* p) { __builtin_prefetch(p); }
 
   static Float zero() { return vdupq_n_f32(0); }
   static Float set(float x) { return vdupq_n_f32(x); }

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "kernels/half.hpp"
+#include "kernels/scalar_attention.hpp"
 #include "kernels/sets.hpp"
 
 namespace codling {
@@ -115,26 +116,22 @@ void int8_rows(const DenseView& matrix, const Int8Tokens& x, std::int64_t first,
   }
 }
 
+float round_block(const float* x, std::int64_t count, std::int64_t padded, std::int8_t* values) {
+  const float largest = largest_magnitude(x, count);
+  const float inverse = largest > kSmallestScaled ? kLargestInt8 / largest : 0.0F;
+  for (std::int64_t index = 0; index < padded; ++index) {
+    values[index] = index < count ? static_cast<std::int8_t>(nearbyintf(scaled_within(x[index], inverse, kLargestInt8))) : std::int8_t{0};
+  }
+  return largest > kSmallestScaled ? largest / kLargestInt8 : 0.0F;
+}
+
 void quantize(const float* x, std::int64_t num_columns, std::int8_t* values, float* scales, std::int32_t* corrections) {
   for (std::int64_t begin = 0; begin < num_columns; begin += kColumnsPerScale) {
     const std::int64_t left = num_columns - begin;
     const std::int64_t count = left < kColumnsPerScale ? left : kColumnsPerScale;
-    float largest = 0;
-    for (std::int64_t index = 0; index < count; ++index) {
-      const float size = fabsf(x[begin + index]);
-      largest = size > largest ? size : largest;
-    }
-    const float inverse = largest > kSmallestScaled ? kLargestInt8 / largest : 0.0F;
+    scales[begin / kColumnsPerScale] = round_block(x + begin, count, kColumnsPerScale, values + begin);
     std::int32_t sum = 0;
-    for (std::int64_t index = 0; index < kColumnsPerScale; ++index) {
-      const float scaled = index < count ? x[begin + index] * inverse : 0.0F;
-      // Written so that what is not a number becomes one.
-      const float above = scaled > -kLargestInt8 ? scaled : -kLargestInt8;
-      const float clamped = above < kLargestInt8 ? above : kLargestInt8;
-      values[begin + index] = static_cast<std::int8_t>(nearbyintf(clamped));
-      sum += values[begin + index];
-    }
-    scales[begin / kColumnsPerScale] = largest > kSmallestScaled ? largest / kLargestInt8 : 0.0F;
+    for (std::int64_t index = 0; index < kColumnsPerScale; ++index) sum += values[begin + index];
     corrections[begin / kColumnsPerScale] = -kUnsignedZero * sum;
   }
 }
@@ -163,49 +160,11 @@ void add(float* x, const float* y, std::int64_t count) {
   for (std::int64_t index = 0; index < count; ++index) x[index] += y[index];
 }
 
-void attend_one(const AttentionPage& page, std::int64_t token, std::int64_t head, std::int64_t num_visible) {
-  const std::int64_t offset = token * page.token_stride + head * page.head_dim;
-  const float* query = page.queries + offset;
-  float* attended = page.attended + offset;
-  float& maximum = page.maxima[token * page.group_size + head];
-  float& sum = page.sums[token * page.group_size + head];
-  float scores[kSlotsPerPage];
-  float largest = maximum;
-  for (std::int64_t slot = 0; slot < num_visible; ++slot) {
-    float score = 0;
-    for (std::int64_t dim = 0; dim < page.head_dim; ++dim) {
-      score = fmaf(query[dim], page.keys[dim * kSlotsPerPage + slot], score);
-    }
-    scores[slot] = score;
-    largest = score > largest ? score : largest;
-  }
-  const float fade = expf(maximum - largest);
-  sum *= fade;
-  for (std::int64_t dim = 0; dim < page.head_dim; ++dim) attended[dim] *= fade;
-  for (std::int64_t slot = 0; slot < num_visible; ++slot) {
-    const float weight = expf(scores[slot] - largest);
-    sum += weight;
-    for (std::int64_t dim = 0; dim < page.head_dim; ++dim) {
-      attended[dim] = fmaf(weight, page.values[slot * page.head_dim + dim], attended[dim]);
-    }
-  }
-  maximum = largest;
-}
-
-void attend(const AttentionPage& page) {
-  for (std::int64_t token = 0; token < page.num_tokens; ++token) {
-    const std::int64_t visible = page.first_visible + token;
-    if (visible <= 0) continue;
-    for (std::int64_t head = 0; head < page.group_size; ++head) {
-      attend_one(page, token, head, visible < kSlotsPerPage ? visible : kSlotsPerPage);
-    }
-  }
-}
-
 }  // namespace
 
 const Kernels kScalarKernels = {
-    "scalar", 8, palette_int8, palette_float, dense, int8_rows, quantize, rms_norm, rotate, swiglu, add, attend,
+    "scalar", 8,      palette_int8, palette_float, dense,       int8_rows, quantize, round_block,
+    rms_norm, rotate, swiglu,       add,           split_query, attend,    merge,
 };
 
 }  // namespace codling

@@ -93,26 +93,75 @@ struct Outputs {
   std::int64_t stride;
 };
 
-// Queries of one key/value head and one page of its cache. Softmax goes on from page to page: with m the largest score so
-// far, `sums` holds sum exp(score - m) and `attended` the values weighted likewise.
-struct AttentionPage {
-  // Query of token t, head g of the group: queries[t * token_stride + g * head_dim]. Scaled by 1 / sqrt(head_dim).
-  const float* queries;
-  // Like the queries.
-  float* attended;
-  std::int64_t token_stride;
-  std::int64_t num_tokens;
-  std::int64_t group_size;
+enum class KvType { kF32, kBF16, kI8 };
+
+// Floats that a head takes where vectors of any width read it whole.
+constexpr std::int64_t padded_head_dim(std::int64_t head_dim) { return round_up(head_dim, kColumnPadding); }
+
+// Keys and values of one head in one page of the cache.
+struct KvBlock {
+  KvType type;
   std::int64_t head_dim;
-  // [head_dim, kSlotsPerPage]: slots are neighbors, so that scores need no sum across lanes.
-  const float* keys;
-  // [kSlotsPerPage, head_dim]
-  const float* values;
-  // Token t sees the first first_visible + t slots of the page: none below zero, all above their number.
-  std::int64_t first_visible;
-  // [num_tokens, group_size]
+  // Slots are neighbors, so that scores need no sum across lanes: [head_dim, slots], and for int8, where four dimensions
+  // are one product, [head_dim / 4, slots, 4] with zeros at the end.
+  const void* keys;
+  // [slots, padded_head_dim]; for int8 [slots / 4, padded_head_dim, 4]: there four slots are one product.
+  const void* values;
+  // One a slot for int8, otherwise null.
+  const float* key_scales;
+  const float* value_scales;
+};
+
+// Softmax of rows of queries over the slots that they have met: with m the largest score so far, `sums` holds
+// sum exp(score - m), and `attended` the values weighted likewise.
+struct AttentionState {
   float* maxima;
   float* sums;
+  // [num_rows, padded_head_dim]
+  float* attended;
+};
+
+// What an int8 score or value is multiplied with: a whole number of two digits, high * kDigitBase + low, each a byte. So
+// the cache is rounded to int8, but not what meets it. They are small enough for pairs of products to sum up in 16 bits.
+inline constexpr int kDigitBits = 7;
+inline constexpr std::int32_t kDigitBase = 1 << kDigitBits;
+// Of a query: digits from -64 to 64.
+inline constexpr float kLargestQuery = 8191.0F;
+// Of a softmax weight: digits from 0 to 127.
+inline constexpr float kLargestWeight = 16383.0F;
+
+// Queries of one key/value head and one page of its cache. Its rows are the heads of the group, token after token.
+struct AttentionPage {
+  KvBlock block;
+  // Where the block of the sequence's next page lies, to be fetched meanwhile; null at the end.
+  const void* next_block;
+  // Query of token t, head g of the group: queries[t * token_stride + g * head_dim]. Scaled by 1 / sqrt(head_dim).
+  const float* queries;
+  std::int64_t token_stride;
+  // For int8 the same queries in digits, rows `token_heads` apart from token to token: high digits of a row, its low ones,
+  // each padded_head_dim; query = (high * kDigitBase + low) * scale.
+  const std::int8_t* digits;
+  const float* digit_scales;
+  // -kUnsignedZero * sum of (high * kDigitBase + low)
+  const std::int32_t* corrections;
+  std::int64_t token_heads;
+  std::int64_t num_tokens;
+  std::int64_t group_size;
+  // Token t sees the first first_visible + t slots of the page: none below zero, all above their number.
+  std::int64_t first_visible;
+  AttentionState state;
+
+  constexpr std::int64_t num_rows() const { return num_tokens * group_size; }
+  constexpr std::int64_t num_visible(std::int64_t row) const {
+    const std::int64_t visible = first_visible + row / group_size;
+    return visible < kSlotsPerPage ? visible : kSlotsPerPage;
+  }
+  constexpr std::int64_t first_row() const { return first_visible > 0 ? 0 : (1 - first_visible) * group_size; }
+  constexpr const float* query(std::int64_t row) const {
+    return queries + row / group_size * token_stride + row % group_size * block.head_dim;
+  }
+  // Of the digits.
+  constexpr std::int64_t digit_row(std::int64_t row) const { return row / group_size * token_heads + row % group_size; }
 };
 
 }  // namespace codling

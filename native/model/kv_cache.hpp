@@ -1,47 +1,59 @@
 // Keys and values of the tokens that a sequence has so far, in pages that are taken as it grows.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <span>
 #include <vector>
 
-#include "kernels/views.hpp"
-#include "model/config.hpp"
+#include "model/page_pool.hpp"
 
 namespace codling {
 
 class KvCache {
  public:
-  explicit KvCache(const ModelConfig& config);
+  explicit KvCache(PagePool& pool) : pool_(pool) {}
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
 
+  bool belongs_to(const PagePool& pool) const { return &pool_ == &pool; }
   std::int64_t num_tokens() const { return num_tokens_; }
+
+  // Makes the slots of tokens [num_kept, num_tokens) writable: takes pages for them, and copies what others share.
+  // Changes no token, even if it throws InputError, because the pool is full.
+  void reserve(std::int64_t num_kept, std::int64_t num_tokens);
+  // Gives back the pages after those of its tokens.
+  void release();
   // Forgets all tokens but the first `num_tokens`; pages are kept for what comes next.
   void truncate(std::int64_t num_tokens);
-  // Takes the pages for so many tokens in all.
-  void reserve(std::int64_t num_tokens);
+  // Writes one head of the token at `position`, which has been reserved.
+  void write(std::int64_t layer, std::int64_t kv_head, std::int64_t position, const float* key, const float* value, const Kernels& kernels);
   // Counts tokens whose keys and values have been written to every layer.
   void advance(std::int64_t num_new_tokens) { num_tokens_ += num_new_tokens; }
 
-  // [head_dim, kSlotsPerPage]
-  float* keys(std::int64_t layer, std::int64_t kv_head, std::int64_t page) { return head(layer, kv_head, page); }
-  // [kSlotsPerPage, head_dim]
-  float* values(std::int64_t layer, std::int64_t kv_head, std::int64_t page) {
-    return head(layer, kv_head, page) + kSlotsPerPage * head_dim_;
+  KvBlock block(std::int64_t layer, std::int64_t kv_head, std::int64_t page) const {
+    return pool_.layout().block(pages_[page].get(), layer, kv_head);
   }
-  // Writes one head of the token at `position`.
-  void write(std::int64_t layer, std::int64_t kv_head, std::int64_t position, const float* key, const float* value);
+
+  // The pages that are full, to be shared.
+  std::span<const PageRef> full_pages() const { return {pages_.data(), static_cast<std::size_t>(num_tokens_ / kSlotsPerPage)}; }
+  // Forgets everything, and begins with full pages of another cache of this pool.
+  void assign(std::vector<PageRef> full_pages);
+
+  // Bytes of all pages, one after the other.
+  std::int64_t num_bytes() const { return num_pages() * pool_.layout().page_bytes(); }
+  void export_pages(std::span<std::byte> bytes) const;
+  // Forgets everything, and begins with what another cache of the same layout exported.
+  // Throws InputError if there are not as many bytes as the tokens take.
+  void import_pages(std::span<const std::byte> bytes, std::int64_t num_tokens);
 
  private:
-  // Keys, then values, of one head in one page.
-  float* head(std::int64_t layer, std::int64_t kv_head, std::int64_t page) {
-    return pages_[page].get() + (layer * num_kv_heads_ + kv_head) * 2 * kSlotsPerPage * head_dim_;
-  }
+  void reserve_page(std::int64_t page);
+  std::int64_t num_pages() const { return divide_up(num_tokens_, kSlotsPerPage); }
 
-  std::int64_t num_layers_, num_kv_heads_, head_dim_;
+  PagePool& pool_;
   std::int64_t num_tokens_ = 0;
-  std::vector<std::unique_ptr<float[]>> pages_;
+  std::vector<PageRef> pages_;
 };
 
 }  // namespace codling

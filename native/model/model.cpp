@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <set>
 
 #include "format/error.hpp"
@@ -10,9 +9,6 @@
 
 namespace codling {
 namespace {
-
-// Of one attention task: few enough for their outputs to stay in the second-level cache while pages go by.
-constexpr std::int64_t kTokensPerAttentionTask = 32;
 
 void copy_row(const DenseView& matrix, std::int64_t row, float* out) {
   const std::int64_t begin = row * matrix.num_columns;
@@ -42,6 +38,8 @@ Model::Model(const std::filesystem::path& config, const std::filesystem::path& w
       kernels_(choose_kernels(options.kernels)),
       pool_(options.num_threads),
       linear_(kernels_, pool_, options.rounds_activations),
+      page_pool_(KvLayout(options.kv_type, config_), options.kv_limit_bytes),
+      attention_(config_, options.kv_type, kernels_, pool_),
       stream_(config_.model_dim),
       normed_(config_.model_dim),
       queries_(config_.num_query_heads * config_.head_dim),
@@ -62,12 +60,15 @@ Model::Model(const std::filesystem::path& config, const std::filesystem::path& w
 void Model::run(std::span<const Segment> segments, std::span<float> logits) {
   const std::lock_guard lock(mutex_);
   check(segments);
+  reserve(segments);
   begin(segments);
-  look_up(segments);
-  plan_attention(segments);
+  embed(segments);
   for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) run_layer(layer);
   write_logits(segments, logits);
-  for (const Segment& segment : segments) segment.cache->advance(static_cast<std::int64_t>(segment.tokens.size()));
+  for (const Segment& segment : segments) {
+    segment.cache->advance(static_cast<std::int64_t>(segment.tokens.size()));
+    segment.cache->release();
+  }
 }
 
 void Model::write_logits(std::span<const Segment> segments, std::span<float> logits) {
@@ -78,7 +79,7 @@ void Model::write_logits(std::span<const Segment> segments, std::span<float> log
   for (const Segment& segment : segments) {
     end += static_cast<std::int64_t>(segment.tokens.size());
     for (std::int64_t token = end - segment.num_logits; token < end; ++token, ++row) {
-      kernels_.rms_norm(stream_.token(token), weights_.final_norm().data(), config_.norm_epsilon, config_.model_dim, last_.token(row));
+      std::copy_n(normed_.token(token), config_.model_dim, last_.token(row));
     }
   }
   linear_.multiply_embedding(last_, weights_.embedding(), {logits.data(), config_.vocab_size});
@@ -88,6 +89,7 @@ void Model::check(std::span<const Segment> segments) const {
   std::set<const KvCache*> caches;
   for (const Segment& segment : segments) {
     if (!caches.insert(segment.cache).second) throw InputError("two segments of a run share a cache");
+    if (!segment.cache->belongs_to(page_pool_)) throw InputError("a segment has the cache of another model");
     if (segment.tokens.empty()) throw InputError("a segment has no tokens; there is nothing to run");
     if (segment.num_logits < 0 || segment.num_logits > static_cast<std::int64_t>(segment.tokens.size())) {
       throw InputError(std::to_string(segment.num_logits) + " logits are wanted of a segment of " + std::to_string(segment.tokens.size()) +
@@ -114,19 +116,33 @@ void Model::check_tokens(std::span<const std::int32_t> tokens) const {
   }
 }
 
+void Model::reserve(std::span<const Segment> segments) const {
+  try {
+    for (const Segment& segment : segments) {
+      segment.cache->reserve(segment.num_kept, segment.num_kept + static_cast<std::int64_t>(segment.tokens.size()));
+    }
+  } catch (...) {
+    // What this run cannot use, others may.
+    for (const Segment& segment : segments) segment.cache->release();
+    throw;
+  }
+}
+
 void Model::begin(std::span<const Segment> segments) {
   places_.clear();
+  parts_.clear();
   adapted_.clear();
   for (const Segment& segment : segments) {
     const auto count = static_cast<std::int64_t>(segment.tokens.size()), first = static_cast<std::int64_t>(places_.size());
-    segment.cache->reserve(segment.num_kept + count);
     for (std::int64_t index = 0; index < count; ++index) places_.push_back({segment.cache, segment.num_kept + index});
+    parts_.push_back({segment.cache, first, count, segment.num_kept});
     adapted_.push_back({first, count, segment.adapter});
   }
   const auto num_tokens = static_cast<std::int64_t>(places_.size());
   for (FloatBuffer* buffer : {&stream_, &normed_, &queries_, &keys_, &values_, &attended_, &gate_, &up_, &update_, &cosine_, &sine_}) {
     buffer->resize(num_tokens);
   }
+  attention_.plan(parts_);
   // After all that can fail: a run that never began has changed nothing.
   for (const Segment& segment : segments) segment.cache->truncate(segment.num_kept);
   for (std::int64_t token = 0; token < num_tokens; ++token) {
@@ -138,30 +154,16 @@ void Model::begin(std::span<const Segment> segments) {
   }
 }
 
-void Model::look_up(std::span<const Segment> segments) {
+void Model::embed(std::span<const Segment> segments) {
   std::int64_t place = 0;
   for (const Segment& segment : segments) {
-    for (const std::int32_t token : segment.tokens) copy_row(weights_.embedding(), token, stream_.token(place++));
-  }
-}
-
-void Model::plan_attention(std::span<const Segment> segments) {
-  attention_tasks_.clear();
-  const std::int64_t group_size = config_.num_query_heads / config_.num_kv_heads;
-  std::int64_t state = 0, start = 0;
-  for (const Segment& segment : segments) {
-    const auto count = static_cast<std::int64_t>(segment.tokens.size());
-    for (std::int64_t kv_head = 0; kv_head < config_.num_kv_heads; ++kv_head) {
-      for (std::int64_t first = 0; first < count; first += kTokensPerAttentionTask) {
-        const std::int64_t num_tokens = std::min(kTokensPerAttentionTask, count - first);
-        attention_tasks_.push_back({segment.cache, kv_head, start + first, num_tokens, segment.num_kept + first, state});
-        state += num_tokens * group_size;
-      }
+    for (const std::int32_t token : segment.tokens) {
+      float* row = stream_.token(place);
+      copy_row(weights_.embedding(), token, row);
+      kernels_.rms_norm(row, weights_.layer(0).attention_norm.data(), config_.norm_epsilon, config_.model_dim, normed_.token(place));
+      ++place;
     }
-    start += count;
   }
-  maxima_.resize(state);
-  sums_.resize(state);
 }
 
 void Model::run_layer(std::int64_t layer) {
@@ -169,16 +171,14 @@ void Model::run_layer(std::int64_t layer) {
   const auto product = [&](int projection, FloatBuffer& output) {
     return Product{&weights.projections[projection], &output, projection};
   };
-  normalize(stream_, weights.attention_norm, normed_);
   const Product from_stream[] = {product(kQuery, queries_), product(kKey, keys_), product(kValue, values_)};
   linear_.multiply(normed_, from_stream, adapted_, layer);
   rotate_and_store(layer);
-  attend(layer);
+  attention_.run(layer, queries_, attended_);
   const Product from_heads[] = {product(kOutput, update_)};
   linear_.multiply(attended_, from_heads, adapted_, layer);
-  add_update();
+  add_update(weights.feed_forward_norm);
 
-  normalize(stream_, weights.feed_forward_norm, normed_);
   const Product to_units[] = {product(kGate, gate_), product(kUp, up_)};
   linear_.multiply(normed_, to_units, adapted_, layer);
   pool_.for_range(gate_.num_tokens(), 1, [&](std::int64_t begin, std::int64_t end) {
@@ -186,15 +186,7 @@ void Model::run_layer(std::int64_t layer) {
   });
   const Product from_units[] = {product(kDown, update_)};
   linear_.multiply(gate_, from_units, adapted_, layer);
-  add_update();
-}
-
-void Model::normalize(const FloatBuffer& x, const std::vector<float>& weight, FloatBuffer& y) {
-  pool_.for_range(x.num_tokens(), 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t token = begin; token < end; ++token) {
-      kernels_.rms_norm(x.token(token), weight.data(), config_.norm_epsilon, x.num_columns(), y.token(token));
-    }
-  });
+  add_update(layer + 1 < config_.num_layers ? weights_.layer(layer + 1).attention_norm : weights_.final_norm());
 }
 
 void Model::rotate_and_store(std::int64_t layer) {
@@ -209,50 +201,24 @@ void Model::rotate_and_store(std::int64_t layer) {
       float* queries = queries_.token(token);
       for (std::int64_t head = 0; head < config_.num_query_heads; ++head) turn(queries + head * config_.head_dim, weights.query_norm, token);
       for (std::int64_t index = 0; index < queries_.num_columns(); ++index) queries[index] *= scale;
+      attention_.take_query(token, queries);
       for (std::int64_t head = 0; head < config_.num_kv_heads; ++head) {
         float* key = keys_.token(token) + head * config_.head_dim;
         turn(key, weights.key_norm, token);
         const TokenPlace& place = places_[token];
-        place.cache->write(layer, head, place.position, key, values_.token(token) + head * config_.head_dim);
+        place.cache->write(layer, head, place.position, key, values_.token(token) + head * config_.head_dim, kernels_);
       }
     }
   });
 }
 
-void Model::attend(std::int64_t layer) {
-  pool_.for_range(static_cast<std::int64_t>(attention_tasks_.size()), 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t index = begin; index < end; ++index) attend_task(attention_tasks_[index], layer);
+void Model::add_update(const std::vector<float>& next_norm) {
+  pool_.for_range(stream_.num_tokens(), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t token = begin; token < end; ++token) {
+      kernels_.add(stream_.token(token), update_.token(token), config_.model_dim);
+      kernels_.rms_norm(stream_.token(token), next_norm.data(), config_.norm_epsilon, config_.model_dim, normed_.token(token));
+    }
   });
-}
-
-void Model::attend_task(const AttentionTask& task, std::int64_t layer) {
-  const std::int64_t group_size = config_.num_query_heads / config_.num_kv_heads, width = group_size * config_.head_dim;
-  const std::int64_t first_column = task.kv_head * width, num_states = task.num_tokens * group_size;
-  float* maxima = maxima_.data() + task.state;
-  float* sums = sums_.data() + task.state;
-  std::fill_n(maxima, num_states, -std::numeric_limits<float>::infinity());
-  std::fill_n(sums, num_states, 0.0F);
-  for (std::int64_t token = 0; token < task.num_tokens; ++token) {
-    std::fill_n(attended_.token(task.first_token + token) + first_column, width, 0.0F);
-  }
-  const std::int64_t num_pages = divide_up(task.first_position + task.num_tokens, kSlotsPerPage);
-  for (std::int64_t page = 0; page < num_pages; ++page) {
-    kernels_.attend({
-        queries_.token(task.first_token) + first_column, attended_.token(task.first_token) + first_column, queries_.stride(),
-        task.num_tokens, group_size, config_.head_dim, task.cache->keys(layer, task.kv_head, page),
-        task.cache->values(layer, task.kv_head, page), task.first_position + 1 - page * kSlotsPerPage, maxima, sums,
-    });
-  }
-  for (std::int64_t token = 0; token < task.num_tokens; ++token) {
-    float* attended = attended_.token(task.first_token + token) + first_column;
-    for (std::int64_t index = 0; index < width; ++index) attended[index] /= sums[token * group_size + index / config_.head_dim];
-  }
-}
-
-void Model::add_update() {
-  for (std::int64_t token = 0; token < stream_.num_tokens(); ++token) {
-    kernels_.add(stream_.token(token), update_.token(token), config_.model_dim);
-  }
 }
 
 }  // namespace codling

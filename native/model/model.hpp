@@ -11,9 +11,11 @@
 #include "kernels/kernels.hpp"
 #include "model/activations.hpp"
 #include "model/adapter.hpp"
+#include "model/attention.hpp"
 #include "model/config.hpp"
 #include "model/kv_cache.hpp"
 #include "model/linear.hpp"
+#include "model/page_pool.hpp"
 #include "model/weights.hpp"
 #include "threads/pool.hpp"
 
@@ -25,6 +27,9 @@ struct ModelOptions {
   std::string kernels;
   // Whether activations are rounded to int8 for palettized and int8 weights.
   bool rounds_activations;
+  KvType kv_type = KvType::kI8;
+  // Of the keys and values of all sequences; 0 for no limit.
+  std::int64_t kv_limit_bytes = 0;
 };
 
 // The next tokens of one sequence.
@@ -46,6 +51,9 @@ class Model {
 
   const ModelConfig& config() const { return config_; }
   const Kernels& kernels() const { return kernels_; }
+  // Where the caches of its sequences take their pages.
+  PagePool& page_pool() { return page_pool_; }
+  const PagePool& page_pool() const { return page_pool_; }
 
   // Throws InputError for one that is outside of the vocabulary.
   void check_tokens(std::span<const std::int32_t> tokens) const;
@@ -53,40 +61,29 @@ class Model {
   // other: [sum of num_logits, vocab_size].
   // What a segment gets does not depend on the others. May be called by any thread; one run at a time.
   // Throws InputError, before anything has changed, for tokens outside of the vocabulary, a segment without tokens or with
-  // more than its context holds, more logits than tokens, and a cache that two segments share.
+  // more than its context holds, more logits than tokens, a cache that two segments share or that is
+  // another model's, and a full page pool.
   void run(std::span<const Segment> segments, std::span<float> logits);
 
  private:
-  // Queries of neighboring tokens of one segment that share a key/value head: the unit of work in attention.
-  struct AttentionTask {
-    KvCache* cache;
-    std::int64_t kv_head;
-    // Of the run.
-    std::int64_t first_token;
-    std::int64_t num_tokens;
-    // Of the first token in its sequence.
-    std::int64_t first_position;
-    // Where the task's softmax state begins.
-    std::int64_t state;
-  };
-
   void check(std::span<const Segment> segments) const;
+  void reserve(std::span<const Segment> segments) const;
   void begin(std::span<const Segment> segments);
-  void look_up(std::span<const Segment> segments);
-  void plan_attention(std::span<const Segment> segments);
+  // The stream's beginning, and what the first layer takes of it.
+  void embed(std::span<const Segment> segments);
   void run_layer(std::int64_t layer);
   void write_logits(std::span<const Segment> segments, std::span<float> logits);
-  void normalize(const FloatBuffer& x, const std::vector<float>& weight, FloatBuffer& y);
   void rotate_and_store(std::int64_t layer);
-  void attend(std::int64_t layer);
-  void attend_task(const AttentionTask& task, std::int64_t layer);
-  void add_update();
+  // Adds the update to the stream, and normalizes it for what comes next.
+  void add_update(const std::vector<float>& next_norm);
 
   ModelConfig config_;
   Weights weights_;
   const Kernels& kernels_;
   ThreadPool pool_;
   Linear linear_;
+  PagePool page_pool_;
+  Attention attention_;
   // theta^(-2i / head_dim)
   std::vector<float> frequencies_;
 
@@ -97,9 +94,8 @@ class Model {
     std::int64_t position;
   };
   std::vector<TokenPlace> places_;
+  std::vector<SequencePart> parts_;
   std::vector<AdaptedTokens> adapted_;
-  std::vector<AttentionTask> attention_tasks_;
-  std::vector<float> maxima_, sums_;
   FloatBuffer stream_, normed_, queries_, keys_, values_, attended_, gate_, up_, update_, cosine_, sine_, last_;
 };
 

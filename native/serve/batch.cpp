@@ -120,7 +120,7 @@ void Batch::run(Requests requests) {
     Sequence& sequence = *request->order.sequence;
     const std::int64_t num_cached = sequence.cached.size(), end = num_cached + progress.num_run;
     try {
-      sequence.cached.cache().reserve(end);
+      sequence.cached.cache().reserve(num_cached, end);
     } catch (...) {
       // No memory for this one; the others go on.
       progress.error = std::current_exception();

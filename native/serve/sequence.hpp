@@ -15,7 +15,7 @@ namespace codling {
 
 class CachedTokens {
  public:
-  explicit CachedTokens(Model& model) : cache_(model.config()) {}
+  explicit CachedTokens(Model& model) : cache_(model.page_pool()) {}
 
   std::int64_t size() const { return static_cast<std::int64_t>(tokens_.size()); }
   std::span<const std::int32_t> tokens() const { return tokens_; }

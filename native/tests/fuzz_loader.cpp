@@ -81,7 +81,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const MemoryFile config(take_part<std::uint32_t>(rest)), weights(rest);
   load_or_refuse([&] {
     codling::Model model(config.path(), weights.path(), {1, "", true});
-    codling::KvCache cache(model.config());
+    codling::KvCache cache(model.page_pool());
     const std::int32_t tokens[] = {0, 0};
     const codling::Segment segment{&cache, 0, tokens, nullptr};
     std::vector<float> logits(model.config().vocab_size);

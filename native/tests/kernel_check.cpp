@@ -2,6 +2,7 @@
 // Prints the sets, and a line for each difference; ends with status 1 if there is one.
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -11,6 +12,7 @@
 
 #include "kernels/kernels.hpp"
 #include "model/activations.hpp"
+#include "model/kv_layout.hpp"
 #include "tests/guarded.hpp"
 #include "threads/pool.hpp"
 
@@ -21,6 +23,8 @@ namespace {
 constexpr float kSumTolerance = 1e-6F;
 // Relative, of what goes through `exp` by a polynomial.
 constexpr float kExponentialTolerance = 4e-6F;
+// Of values of a size of about one, when what meets them is rounded to two digits.
+constexpr float kDigitTolerance = 5e-4F;
 
 constexpr std::int64_t kShapes[][2] = {{16, 128}, {1, 1}, {3, 10}, {17, 8}, {33, 130}, {50, 255}, {75, 257}, {16, 384}};
 // Tiles of every width.
@@ -63,7 +67,11 @@ class Check {
     }
     for (const std::int64_t head_dim : {2, 6, 34, 64, 128}) {
       rotate(head_dim);
-      for (const std::int64_t first_visible : {-2, 1, 5, 63, 64, 200}) attend(head_dim, first_visible);
+      split_query(head_dim);
+      merge(head_dim);
+      for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kI8}) {
+        for (const std::int64_t first_visible : {-2, 1, 5, 63, 64, 200}) attend(type, head_dim, first_visible);
+      }
     }
     return num_differences_ == 0;
   }
@@ -203,30 +211,82 @@ class Check {
     compare("rotate", found.all(), expected.all(), 0);
   }
 
-  // Two pages, one after the other, for a few tokens and heads.
-  void attend(std::int64_t head_dim, std::int64_t first_visible) {
-    constexpr std::int64_t kTokens = 5, kHeads = 3, kStates = kTokens * kHeads;
-    const Guarded<float> queries = random_.normals(kStates * head_dim);
-    const std::int64_t page_size = kSlotsPerPage * head_dim;
-    const Guarded<float> keys[] = {random_.normals(page_size), random_.normals(page_size)};
-    const Guarded<float> values[] = {random_.normals(page_size), random_.normals(page_size)};
+  void split_query(std::int64_t head_dim) {
+    const std::int64_t num_digits = 2 * padded_head_dim(head_dim);
+    Guarded<float> query = random_.normals(head_dim);
+    for (const float first : {1.0F, 3e38F, std::nanf("")}) {
+      query.data()[0] = first;
+      Guarded<std::int8_t> found(num_digits, 77), expected(num_digits);
+      Guarded<float> found_scale(1), expected_scale(1);
+      Guarded<std::int32_t> found_correction(1), expected_correction(1);
+      set_.split_query(query.data(), head_dim, found.data(), found_scale.data(), found_correction.data());
+      plain_.split_query(query.data(), head_dim, expected.data(), expected_scale.data(), expected_correction.data());
+      compare("split_query, scale", found_scale.all(), expected_scale.all(), 0);
+      if (std::memcmp(found.data(), expected.data(), num_digits) == 0 && *found_correction.data() == *expected_correction.data()) continue;
+      std::printf("%s: split_query differs for %lld dimensions\n", set_.name, static_cast<long long>(head_dim));
+      ++num_differences_;
+    }
+  }
+
+  // Two pages, one after the other, for a few tokens and heads; then the same again, merged.
+  void attend(KvType type, std::int64_t head_dim, std::int64_t first_visible) {
+    constexpr std::int64_t kTokens = 5, kHeads = 3, kRows = kTokens * kHeads, kNumPages = 2;
+    ModelConfig config{};
+    config.num_layers = config.num_kv_heads = 1;
+    config.head_dim = head_dim;
+    const KvLayout layout(type, config);
+    const std::int64_t padded = padded_head_dim(head_dim);
+    const Guarded<float> queries = random_.normals(kRows * head_dim);
+    const Guarded<float> keys = random_.normals(kNumPages * kSlotsPerPage * head_dim);
+    const Guarded<float> values = random_.normals(kNumPages * kSlotsPerPage * head_dim);
     const auto run = [&](const Kernels& kernels) {
-      Guarded<float> attended(kStates * head_dim), maxima(kStates, -HUGE_VALF), sums(kStates);
-      for (int page = 0; page < 2; ++page) {
-        kernels.attend({queries.data(), attended.data(), kHeads * head_dim, kTokens, kHeads, head_dim, keys[page].data(),
-                        values[page].data(), first_visible - page * kSlotsPerPage, maxima.data(), sums.data()});
+      Guarded<std::byte> pages[kNumPages] = {Guarded<std::byte>(layout.page_bytes()), Guarded<std::byte>(layout.page_bytes())};
+      for (std::int64_t token = 0; token < kNumPages * kSlotsPerPage; ++token) {
+        layout.write(pages[token / kSlotsPerPage].data(), 0, 0, token % kSlotsPerPage, keys.data() + token * head_dim,
+                     values.data() + token * head_dim, kernels);
       }
-      for (std::int64_t state = 0; state < kStates; ++state) {
-        for (std::int64_t dim = 0; dim < head_dim; ++dim) {
+      Guarded<std::int8_t> digits(kRows * 2 * padded);
+      Guarded<float> scales(kRows);
+      Guarded<std::int32_t> corrections(kRows);
+      for (std::int64_t row = 0; row < kRows; ++row) {
+        kernels.split_query(queries.data() + row * head_dim, head_dim, digits.data() + row * 2 * padded, scales.data() + row,
+                            corrections.data() + row);
+      }
+      Guarded<float> attended(kRows * padded), maxima(kRows, -HUGE_VALF), sums(kRows);
+      const AttentionState state{maxima.data(), sums.data(), attended.data()};
+      for (std::int64_t page = 0; page < kNumPages; ++page) {
+        const void* next = page + 1 < kNumPages ? layout.block(pages[page + 1].data(), 0, 0).keys : nullptr;
+        kernels.attend({layout.block(pages[page].data(), 0, 0), next, queries.data(), kHeads * head_dim, digits.data(), scales.data(),
+                        corrections.data(), kHeads, kTokens, kHeads, first_visible - page * kSlotsPerPage, state});
+      }
+      for (std::int64_t row = 0; row < kRows; ++row) {
+        for (std::int64_t dim = 0; dim < padded; ++dim) {
           // Nothing attended: nothing seen.
-          attended.data()[state * head_dim + dim] /= sums.data()[state] == 0 ? 1 : sums.data()[state];
+          attended.data()[row * padded + dim] /= sums.data()[row] == 0 ? 1 : sums.data()[row];
         }
       }
       return attended;
     };
-    // A score's error is the weight's, relatively.
-    const float tolerance = kExponentialTolerance + 4 * kSumTolerance * static_cast<float>(head_dim);
+    // A score's error is the weight's, relatively; of int8, a weight may become the next whole number.
+    const float tolerance = kExponentialTolerance + 4 * kSumTolerance * static_cast<float>(head_dim) + (type == KvType::kI8 ? kDigitTolerance : 0);
     compare("attend", run(set_).all(), run(plain_).all(), tolerance);
+  }
+
+  void merge(std::int64_t head_dim) {
+    constexpr std::int64_t kRows = 7;
+    const std::int64_t padded = padded_head_dim(head_dim);
+    const Guarded<float> numbers = random_.normals(kRows * padded);
+    Guarded<float> from_maxima = random_.normals(kRows), from_sums(kRows, 2), from_attended = random_.normals(kRows * padded);
+    // One row has met nothing more, and another nothing before.
+    from_maxima.data()[0] = -HUGE_VALF;
+    const auto run = [&](const Kernels& kernels) {
+      Guarded<float> maxima(kRows, 0.25F), sums(kRows, 3), attended(kRows * padded);
+      std::memcpy(attended.data(), numbers.data(), kRows * padded * sizeof(float));
+      maxima.data()[1] = -HUGE_VALF;
+      kernels.merge({maxima.data(), sums.data(), attended.data()}, {from_maxima.data(), from_sums.data(), from_attended.data()}, kRows, padded);
+      return attended;
+    };
+    compare("merge", run(set_).all(), run(plain_).all(), 0);
   }
 
   const Kernels& set_;

@@ -32,7 +32,7 @@ std::vector<std::int32_t> prompt(const Model& model, int sequence) {
 
 // Logits after the last token, run `piece` tokens at a time.
 Logits run_alone(Model& model, const std::vector<std::int32_t>& tokens, std::size_t piece) {
-  KvCache cache(model.config());
+  KvCache cache(model.page_pool());
   Logits logits(model.config().vocab_size);
   for (std::size_t begin = 0; begin < tokens.size(); begin += piece) {
     const std::size_t count = std::min(piece, tokens.size() - begin);
@@ -48,7 +48,7 @@ std::vector<Logits> run_together(Model& model, const std::vector<std::vector<std
   std::vector<std::unique_ptr<KvCache>> caches;
   std::vector<Segment> segments;
   for (const auto& tokens : prompts) {
-    caches.push_back(std::make_unique<KvCache>(model.config()));
+    caches.push_back(std::make_unique<KvCache>(model.page_pool()));
     segments.push_back({caches.back().get(), 0, tokens, nullptr});
   }
   Logits logits(prompts.size() * vocab_size);
@@ -78,8 +78,8 @@ bool check(const std::filesystem::path& directory, const ModelOptions& options) 
   bool equal = run_together(model, prompts) == expected && run_from_threads(model, prompts) == expected;
   for (const std::size_t piece : {1, 23}) equal = equal && run_alone(model, prompts[0], piece) == expected[0];
   if (!equal) {
-    std::printf("%s, %s, %d threads, activations %s: what a sequence gets depends on how it is run\n", directory.c_str(),
-                model.kernels().name, options.num_threads, options.rounds_activations ? "rounded" : "float");
+    std::printf("%s, %s, %d threads, activations %s, %s cache: what a sequence gets depends on how it is run\n", directory.c_str(),
+                model.kernels().name, options.num_threads, options.rounds_activations ? "rounded" : "float", name_of(options.kv_type));
   }
   return equal;
 }
@@ -91,7 +91,11 @@ int main(int argc, char** argv) {
   bool all_equal = true;
   for (int index = 1; index < argc; ++index) {
     for (const bool rounds_activations : {false, true}) {
-      for (const int num_threads : {1, 3}) all_equal = codling::check(argv[index], {num_threads, "", rounds_activations}) && all_equal;
+      for (const int num_threads : {1, 3}) {
+        for (const codling::KvType kv_type : {codling::KvType::kF32, codling::KvType::kBF16, codling::KvType::kI8}) {
+          all_equal = codling::check(argv[index], {num_threads, "", rounds_activations, kv_type}) && all_equal;
+        }
+      }
     }
   }
   if (all_equal) std::printf("models: ok\n");

@@ -23,6 +23,9 @@ FLOAT_TOLERANCE = 2e-5
 MAX_DIVERGENCE_NATS = 1e-3
 """KL(JAX || engine) of the next token with activations rounded to int8, on average."""
 
+MAX_KV_DIVERGENCE_NATS = {"bf16": 1e-4, "int8": 1e-3}
+"""KL(float32 cache || this type) of the next token, on average: models of random weights."""
+
 COMMON: dict[str, Any] = {"vocab_size": 61, "num_layers": 2, "context_length_tokens": 200}
 CONFIGS = {
     "grouped": ModelConfig(**COMMON, model_dim=40, ffn_dim=72, num_query_heads=6, num_kv_heads=2, head_dim=16),
@@ -60,10 +63,16 @@ def write_model(directory: Path, config: ModelConfig, weights: str) -> Path:
 
 
 def open_model(
-    directory: Path, kernels: str = "", *, num_threads: int = 1, rounds_activations: bool = False
+    directory: Path,
+    kernels: str = "",
+    *,
+    num_threads: int = 1,
+    rounds_activations: bool = False,
+    kv_type: str = "f32",
+    kv_limit_bytes: int = 0,
 ) -> _native.Model:
     config, weights = (str(directory / name) for name in ("config.json", "model.safetensors"))
-    return _native.Model(config, weights, num_threads, kernels, rounds_activations)
+    return _native.Model(config, weights, num_threads, kernels, rounds_activations, kv_type, kv_limit_bytes)
 
 
 def run(model: _native.Model, ids: list[int]) -> np.ndarray:
@@ -116,12 +125,26 @@ def test_rounded_activations_stay_near(tmp_path: Path, shape: str, weights: str)
         assert 0 < divergence(exact, found) < MAX_DIVERGENCE_NATS
 
 
+@pytest.mark.parametrize("kv_type", MAX_KV_DIVERGENCE_NATS)
+@pytest.mark.parametrize("shape", CONFIGS)
+def test_small_keys_and_values_stay_near(tmp_path: Path, shape: str, kv_type: str) -> None:
+    config = CONFIGS[shape]
+    directory, ids = write_model(tmp_path / "model", config, "BF16"), random_ids(config, 140)
+    exact = run(open_model(directory), ids)
+    for kernels in _native.runnable_kernels():
+        found = run(open_model(directory, kernels, kv_type=kv_type), ids)
+        assert 0 < divergence(exact, found) < MAX_KV_DIVERGENCE_NATS[kv_type]
+
+
+@pytest.mark.parametrize("kv_type", ["f32", "bf16", "int8"])
 @pytest.mark.parametrize("rounds_activations", [False, True])
-def test_prompts_of_any_length_give_what_single_tokens_give(tmp_path: Path, rounds_activations: bool) -> None:
+def test_prompts_of_any_length_give_what_single_tokens_give(
+    tmp_path: Path, rounds_activations: bool, kv_type: str
+) -> None:
     config = CONFIGS["grouped"]
     directory, ids = write_model(tmp_path / "model", config, "4 bits"), random_ids(config, 140)
     for kernels in _native.runnable_kernels():
-        model = open_model(directory, kernels, rounds_activations=rounds_activations)
+        model = open_model(directory, kernels, rounds_activations=rounds_activations, kv_type=kv_type)
         single = run(model, ids)
         for length in (10, 11, 24, 33, 64, 65, 97, 129, 140):
             together = model.run([_native.Segment(_native.KvCache(model), 0, ids[:length], None)])
@@ -145,6 +168,9 @@ def test_logits_after_several_tokens_are_those_of_each_alone(tmp_path: Path) -> 
 def test_threads_change_nothing(tmp_path: Path) -> None:
     config = CONFIGS["llama"]
     directory, ids = write_model(tmp_path / "model", config, "4 bits"), random_ids(config, 100)
-    one, *others = (run(open_model(directory, num_threads=count, rounds_activations=True), ids) for count in (1, 2, 3))
+    one, *others = (
+        run(open_model(directory, num_threads=count, rounds_activations=True, kv_type="int8"), ids)
+        for count in (1, 2, 3)
+    )
     for other in others:
         np.testing.assert_array_equal(other, one)

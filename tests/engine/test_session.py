@@ -43,7 +43,7 @@ def bundle_and_model(request: pytest.FixtureRequest, pair: Any) -> tuple[Any, Tr
 def test_greedy_tokens_are_those_of_jax(bundle_and_model: Any, kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODLING_KERNELS", kernels)
     directory, model = bundle_and_model
-    engine = Engine.open(directory, num_threads=2, rounds_activations=False)
+    engine = Engine.open(directory, num_threads=2, rounds_activations=False, kv_type="f32")
     assert engine.kernels == kernels
     for seed, length in enumerate((1, 3, 16, 63, 64, 80)):
         prompt = random_ids(length, seed)
@@ -55,7 +55,7 @@ def test_greedy_tokens_are_those_of_jax(bundle_and_model: Any, kernels: str, mon
 def test_logits_are_those_of_jax(bundle_and_model: Any, kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODLING_KERNELS", kernels)
     directory, model = bundle_and_model
-    engine, ids = Engine.open(directory, num_threads=1, rounds_activations=False), random_ids(90, 3)
+    engine, ids = Engine.open(directory, num_threads=1, rounds_activations=False, kv_type="f32"), random_ids(90, 3)
     expected = jax_logits(model, ids)
     for length in (1, 2, 33, 64, 65, 90):
         found = engine.session().logits_after(ids[:length])

@@ -6,13 +6,33 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 class Model:
-    """Mapped weights, a set of kernels, threads."""
+    """Mapped weights, a set of kernels, threads, memory for keys and values.
 
-    def __init__(self, config: str, weights: str, num_threads: int, kernels: str, rounds_activations: bool) -> None: ...
+    kv_type: int8, bf16 or f32. kv_limit_bytes: of the keys and values of all sequences; 0 for no limit.
+    """
+
+    def __init__(
+        self,
+        config: str,
+        weights: str,
+        num_threads: int,
+        kernels: str,
+        rounds_activations: bool,
+        kv_type: str = "int8",
+        kv_limit_bytes: int = 0,
+    ) -> None: ...
     def run(self, segments: Sequence[Segment]) -> np.ndarray:
         """Logits after the last tokens of each segment, [sum of num_logits, vocab_size]; other threads run on."""
     @property
     def kernels(self) -> str: ...
+    @property
+    def kv_layout(self) -> str:
+        """What must be equal for pages of keys and values to be exchanged, in words."""
+    @property
+    def kv_page_bytes(self) -> int: ...
+    @property
+    def num_kv_pages(self) -> int:
+        """Pages in use."""
     @property
     def vocab_size(self) -> int: ...
     @property
@@ -22,6 +42,12 @@ class KvCache:
     """Keys and values of one sequence."""
 
     def __init__(self, model: Model) -> None: ...
+    @property
+    def num_tokens(self) -> int: ...
+    def export_pages(self) -> np.ndarray:
+        """The bytes of all its pages, one after the other."""
+    def import_pages(self, pages: np.ndarray, num_tokens: int) -> None:
+        """Forget everything, and begin with what another cache exported whose model has the same kv_layout."""
 
 class Adapter:
     """A mapped adapter."""
@@ -166,3 +192,12 @@ def multiply_dense(
 def rms_norm(kernels: str, x: np.ndarray, weight: np.ndarray, epsilon: float) -> np.ndarray: ...
 def swiglu(kernels: str, gate: np.ndarray, up: np.ndarray) -> np.ndarray: ...
 def rotate(kernels: str, heads: np.ndarray, cosine: np.ndarray, sine: np.ndarray) -> np.ndarray: ...
+def attend(
+    kernels: str,
+    kv_type: str,
+    head_dim: int,
+    queries: np.ndarray,
+    keys: np.ndarray,
+    values: np.ndarray,
+    num_threads: int,
+) -> np.ndarray: ...

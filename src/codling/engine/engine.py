@@ -63,6 +63,7 @@ class Engine:
         *,
         num_threads: int | None = None,
         rounds_activations: bool = True,
+        kv_type: str = "int8",
         draft: Path | None = None,
         verify: bool = False,
     ) -> "Engine":
@@ -70,8 +71,9 @@ class Engine:
 
         `num_threads`: as many as processors, if not given. `rounds_activations`: whether what enters a compressed
         matrix is rounded to int8, one scale per token and block of columns; faster, and slightly different from the
-        model that was trained. `draft`: a smaller bundle of the same tokenizer, for
-        `speculate="draft"`. `verify`: whether the weights are compared with the checksum in the manifest.
+        model that was trained. `kv_type`: how keys and values are kept, int8, bf16 or f32. `draft`: a smaller bundle of
+        the same tokenizer, for `speculate="draft"`. `verify`: whether the weights are compared with the checksum in the
+        manifest.
         Errors: `UserError` for anything that is not a whole bundle, or damaged; for kernels that cannot run here; for a
         draft of another tokenizer.
         """
@@ -89,12 +91,15 @@ class Engine:
             num_threads or _num_processors(),
             os.environ.get(KERNELS_VARIABLE, ""),
             rounds_activations,
+            kv_type,
         )
         tokenizer = _load_tokenizer(directory, manifest, model.vocab_size)
         opened = (
             None
             if draft is None
-            else cls.open(draft, num_threads=num_threads, rounds_activations=rounds_activations, verify=verify)
+            else cls.open(
+                draft, num_threads=num_threads, rounds_activations=rounds_activations, kv_type=kv_type, verify=verify
+            )
         )
         if opened is not None and opened.tokenizer.sha256 != tokenizer.sha256:
             raise UserError(f"{draft}: has another tokenizer than {directory}; a draft model shares it")
