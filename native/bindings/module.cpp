@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bindings/arrays.hpp"
+#include "bindings/kv_cache.hpp"
 #include "bindings/memory.hpp"
 #include "bindings/probes.hpp"
 #include "bindings/serve.hpp"
@@ -63,29 +64,12 @@ FloatMatrix run(Model& model, const std::vector<PySegment*>& given) {
   return to_array(std::move(logits), num_logits, vocab_size);
 }
 
-ByteArray export_pages(const KvCache& cache) {
-  std::vector<std::byte> bytes(cache.num_bytes());
-  cache.export_pages(bytes);
-  return to_array(std::move(bytes));
-}
-
-void import_pages(KvCache& cache, const InputArray<std::uint8_t, 1>& pages, std::int64_t num_tokens) {
-  cache.import_pages(std::as_bytes(std::span(pages.data(), pages.size())), num_tokens);
-}
-
 }  // namespace
 }  // namespace codling
 
 NB_MODULE(_native, module) {
   using namespace codling;
   nb::register_exception_translator(translate);
-  nb::class_<KvCache>(module, "KvCache")
-      .def(
-          "__init__", [](KvCache* self, Model& model) { new (self) KvCache(model.page_pool()); }, nb::arg("model"),
-          nb::keep_alive<1, 2>())
-      .def_prop_ro("num_tokens", &KvCache::num_tokens)
-      .def("export_pages", &export_pages)
-      .def("import_pages", &import_pages, nb::arg("pages"), nb::arg("num_tokens"));
   nb::class_<Adapter>(module, "Adapter")
       .def(
           "__init__",
@@ -116,6 +100,7 @@ NB_MODULE(_native, module) {
       .def_prop_ro("vocab_size", [](const Model& model) { return model.config().vocab_size; })
       .def_prop_ro("context_length_tokens", [](const Model& model) { return model.config().context_length_tokens; });
   module.def("runnable_kernels", &runnable_kernels);
+  bind_kv_cache(module);
   bind_memory(module);
   bind_sampler(module);
   bind_scheduler(module);

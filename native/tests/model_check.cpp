@@ -13,6 +13,7 @@
 
 #include "model/kv_cache.hpp"
 #include "model/model.hpp"
+#include "model/prefix_cache.hpp"
 
 namespace codling {
 namespace {
@@ -30,15 +31,28 @@ std::vector<std::int32_t> prompt(const Model& model, int sequence) {
   return tokens;
 }
 
-// Logits after the last token, run `piece` tokens at a time.
-Logits run_alone(Model& model, const std::vector<std::int32_t>& tokens, std::size_t piece) {
-  KvCache cache(model.page_pool());
+// Logits after the last token, run `piece` tokens at a time after those that the cache holds.
+Logits run_rest(Model& model, KvCache& cache, const std::vector<std::int32_t>& tokens, std::size_t piece) {
   Logits logits(model.config().vocab_size);
-  for (std::size_t begin = 0; begin < tokens.size(); begin += piece) {
+  for (std::size_t begin = cache.num_tokens(); begin < tokens.size(); begin += piece) {
     const std::size_t count = std::min(piece, tokens.size() - begin);
     const Segment segment{&cache, static_cast<std::int64_t>(begin), std::span(tokens).subspan(begin, count), nullptr};
     model.run({&segment, 1}, logits);
   }
+  return logits;
+}
+
+Logits run_alone(Model& model, const std::vector<std::int32_t>& tokens, std::size_t piece) {
+  KvCache cache(model.page_pool());
+  return run_rest(model, cache, tokens, piece);
+}
+
+// The same with what others have run already, and for them.
+Logits run_shared(Model& model, PrefixCache& prefixes, const std::vector<std::int32_t>& tokens) {
+  KvCache cache(model.page_pool());
+  cache.assign(prefixes.find("", std::span(tokens).first(tokens.size() - 1)));
+  Logits logits = run_rest(model, cache, tokens, 9);
+  prefixes.insert("", tokens, cache.full_pages());
   return logits;
 }
 
@@ -58,12 +72,18 @@ std::vector<Logits> run_together(Model& model, const std::vector<std::vector<std
   return split;
 }
 
-// Each sequence from a thread of its own, all at once.
+// Each sequence from a thread of its own, all at once, with a prefix cache that has room for half of them.
 std::vector<Logits> run_from_threads(Model& model, const std::vector<std::vector<std::int32_t>>& prompts) {
+  PrefixCache prefixes(model.page_pool(), kNumSequences / 2 * model.page_pool().layout().page_bytes());
   std::vector<Logits> logits(prompts.size());
   std::vector<std::thread> threads;
   for (std::size_t index = 0; index < prompts.size(); ++index) {
-    threads.emplace_back([&, index] { logits[index] = run_alone(model, prompts[index], 9); });
+    threads.emplace_back([&, index] {
+      // The first time for itself, the second for whoever comes next.
+      run_shared(model, prefixes, prompts[index]);
+      const std::size_t next = (index + 1) % prompts.size();
+      logits[next] = run_shared(model, prefixes, prompts[next]);
+    });
   }
   for (std::thread& thread : threads) thread.join();
   return logits;

@@ -49,6 +49,23 @@ class KvCache:
     def import_pages(self, pages: np.ndarray, num_tokens: int) -> None:
         """Forget everything, and begin with what another cache exported whose model has the same kv_layout."""
 
+class PrefixCache:
+    """Keys and values of prompts that were run before, in whole pages. A model has one; limit_bytes 0: off."""
+
+    def __init__(self, model: Model, limit_bytes: int) -> None: ...
+    def find(self, cache: KvCache, adapter: str, tokens: Sequence[int]) -> int:
+        """Let the cache begin with what is known of these tokens; their number."""
+    def insert(self, cache: KvCache, adapter: str, tokens: Sequence[int]) -> None:
+        """Keep the full pages of the cache, which holds these tokens."""
+    @property
+    def num_asked_tokens(self) -> int: ...
+    @property
+    def num_found_tokens(self) -> int: ...
+    @property
+    def num_pages(self) -> int: ...
+    @property
+    def num_evicted_pages(self) -> int: ...
+
 class Adapter:
     """A mapped adapter."""
 
