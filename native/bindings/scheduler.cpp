@@ -2,6 +2,7 @@
 
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <memory>
@@ -22,6 +23,8 @@ namespace codling {
 namespace {
 
 using AnyArray = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
+
+std::vector<std::int32_t> to_vector(std::span<const std::int32_t> ids) { return {ids.begin(), ids.end()}; }
 
 // One boolean a token, or the words themselves.
 void read_mask(const nb::object& given, std::int64_t vocab_size, std::vector<std::uint32_t>& words) {
@@ -55,8 +58,7 @@ Mask to_mask(nb::object callable, std::int64_t vocab_size) {
   const std::shared_ptr<nb::object> held(new nb::object(std::move(callable)), free);
   return [held, vocab_size](std::span<const std::int32_t> answer, std::vector<std::uint32_t>& words) {
     const nb::gil_scoped_acquire acquired;
-    std::vector<std::int32_t> ids(answer.begin(), answer.end());
-    const nb::object given = (*held)(to_array(std::move(ids)));
+    const nb::object given = (*held)(to_array(to_vector(answer)));
     if (given.is_none()) return false;
     read_mask(given, vocab_size, words);
     return true;
@@ -91,6 +93,15 @@ nb::tuple take(Scheduler& scheduler, Request& request) {
   return nb::make_tuple(draws, update.finish);
 }
 
+void settle(Scheduler& scheduler, const Sequence& sequence) {
+  const nb::gil_scoped_release released;
+  scheduler.settle(sequence);
+}
+
+void restore(Sequence& sequence, const Model& model, const InputArray<std::int32_t, 1>& ids, const InputArray<std::uint8_t, 1>& pages) {
+  sequence.cached.restore(model, std::span(ids.data(), ids.size()), std::as_bytes(std::span(pages.data(), pages.size())));
+}
+
 void close(Scheduler& scheduler) {
   const nb::gil_scoped_release released;
   scheduler.close();
@@ -116,13 +127,17 @@ void bind_scheduler(nb::module_& module) {
       .def_ro("num_accepted", &RequestUsage::num_accepted);
   // Keep alive what they point to.
   nb::class_<Sequence>(module, "CachedSequence")
-      .def(nb::init<Model&, const Adapter*>(), nb::arg("model"), nb::arg("adapter").none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>());
+      .def(nb::init<Model&, const Adapter*, std::string>(), nb::arg("model"), nb::arg("adapter").none(), nb::arg("adapter_name"),
+           nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
+      .def_prop_ro("ids", [](const Sequence& sequence) { return to_array(to_vector(sequence.cached.tokens())); })
+      .def("export_pages", [](Sequence& sequence) { return to_array(sequence.cached.export_pages()); })
+      .def("restore", &restore, nb::arg("model"), nb::arg("ids"), nb::arg("pages"));
   nb::class_<DraftModel>(module, "DraftModel")
       .def(nb::init<Model&, const Adapter*>(), nb::arg("model"), nb::arg("adapter").none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>());
   nb::class_<Request>(module, "Request");
   nb::class_<Scheduler>(module, "Scheduler")
-      .def(nb::init<Model&, DraftModel*, std::int64_t>(), nb::arg("model"), nb::arg("draft").none(), nb::arg("tokens_per_step"),
-           nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
+      .def(nb::init<Model&, DraftModel*, PrefixCache*, std::int64_t>(), nb::arg("model"), nb::arg("draft").none(),
+           nb::arg("prefixes").none(), nb::arg("tokens_per_step"), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>(), nb::keep_alive<1, 4>())
       .def("add", &add, nb::arg("sequence"), nb::arg("prompt"), nb::arg("sampling"), nb::arg("max_new_tokens"),
            nb::arg("stop_ids"), nb::arg("speculation"), nb::arg("mask").none(), nb::arg("num_dropped"), nb::keep_alive<0, 1>())
       .def("check_fits", &Scheduler::check_fits, nb::arg("num_tokens"))
@@ -131,13 +146,10 @@ void bind_scheduler(nb::module_& module) {
       .def("take", &take, nb::arg("request"))
       .def("usage", &Scheduler::usage, nb::arg("request"))
       .def("cancel", &Scheduler::cancel, nb::arg("request"))
+      .def("settle", &settle, nb::arg("sequence"))
       .def("close", &close);
   module.def(
-      "look_up",
-      [](const std::vector<std::int32_t>& tokens, std::int64_t count) {
-        const std::span<const std::int32_t> found = look_up(tokens, count);
-        return std::vector<std::int32_t>(found.begin(), found.end());
-      },
+      "look_up", [](const std::vector<std::int32_t>& tokens, std::int64_t count) { return to_vector(look_up(tokens, count)); },
       nb::arg("tokens"), nb::arg("count"));
 }
 

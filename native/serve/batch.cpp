@@ -30,7 +30,7 @@ void Batch::begin(Request& request) {
   progress.tokens = request.order.prompt;
   Sequence& sequence = *request.order.sequence;
   // The last token is run in any case: its logits are what is drawn from.
-  sequence.cached.keep_common(std::span<const std::int32_t>(progress.tokens).first(progress.tokens.size() - 1));
+  find_cached(sequence, std::span<const std::int32_t>(progress.tokens).first(progress.tokens.size() - 1));
   progress.usage.num_cached = sequence.cached.size();
   if (request.order.sampling.repetition_penalty != 1) {
     progress.seen.emplace(model_.config().vocab_size);
@@ -38,6 +38,22 @@ void Batch::begin(Request& request) {
   }
   if (request.order.speculation != Speculation::kNone) progress.most_proposals = kFirstProposals;
   if (request.order.speculation == Speculation::kDraft && !sequence.draft_cached) sequence.draft_cached.emplace(draft_->model());
+}
+
+void Batch::find_cached(Sequence& sequence, std::span<const std::int32_t> tokens) {
+  sequence.cached.keep_common(tokens);
+  if (!prefixes_) return;
+  std::vector<PageRef> pages = prefixes_->find(sequence.adapter_name, tokens);
+  const std::size_t num_found = pages.size() * kSlotsPerPage;
+  if (static_cast<std::int64_t>(num_found) > sequence.cached.size()) sequence.cached.assign(std::move(pages), tokens.first(num_found));
+}
+
+void Batch::keep_cached(Sequence& sequence, std::span<const std::int32_t> new_tokens) {
+  const std::int64_t num_full = sequence.cached.size() / kSlotsPerPage;
+  sequence.cached.append(new_tokens);
+  if (prefixes_ && sequence.cached.size() / kSlotsPerPage > num_full) {
+    prefixes_->insert(sequence.adapter_name, sequence.cached.tokens(), sequence.cached.cache().full_pages());
+  }
 }
 
 void Batch::plan(Requests requests) {
@@ -140,7 +156,7 @@ void Batch::run(Requests requests) {
   for (std::size_t index = 0; index < segments_.size(); ++index) {
     Request& request = *segment_requests_[index];
     if (segments_[index].num_logits == 0) {
-      request.order.sequence->cached.append(segments_[index].tokens);
+      keep_cached(*request.order.sequence, segments_[index].tokens);
     } else {
       draw(request, row);
     }
@@ -182,8 +198,9 @@ void Batch::draw(Request& request, float* logits) {
     progress.most_proposals = std::min(progress.most_proposals, kMostProposals);
   }
   // The last one was drawn, and not run.
-  CachedTokens& cached = request.order.sequence->cached;
-  cached.append(std::span<const std::int32_t>(tokens).subspan(cached.size(), tokens.size() - 1 - cached.size()));
+  Sequence& sequence = *order.sequence;
+  const std::int64_t num_cached = sequence.cached.size();
+  keep_cached(sequence, std::span<const std::int32_t>(tokens).subspan(num_cached, tokens.size() - 1 - num_cached));
 }
 
 Finish Batch::finish_after(const Request& request) const {

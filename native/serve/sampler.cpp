@@ -142,7 +142,7 @@ void Sampler::keep_best(std::int64_t count) {
 
 void Sampler::keep_mass(double top_p, double temperature) {
   const float top = std::min_element(candidates_.begin(), candidates_.end(), is_before)->logit;
-  const auto weight = [&](const Candidate& one) { return std::exp((one.logit - top) / temperature); };
+  const auto weight = [&](const Candidate& one) { return std::exp(static_cast<float>((one.logit - top) / temperature)); };
   double total = 0;
   for (const Candidate& one : candidates_) total += weight(one);
   // A heap whose best moves to the back, one by one: only what is kept gets sorted.

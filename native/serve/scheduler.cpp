@@ -4,6 +4,7 @@
 #include <chrono>
 #include <iterator>
 #include <string>
+#include <utility>
 
 #include "format/error.hpp"
 
@@ -11,7 +12,7 @@ namespace codling {
 namespace {
 
 // A reader may lag behind the others by so many tokens before its request waits for it.
-constexpr std::size_t kMostReadyTokens = 64;
+constexpr std::size_t kMostReadyTokens = 16;
 // How long a reader waits for another thread's step before it looks whether its program was interrupted.
 constexpr std::chrono::milliseconds kLongestWait{50};
 
@@ -22,13 +23,29 @@ std::shared_ptr<Request> Scheduler::add(Order order) {
   auto request = std::make_shared<Request>(std::move(order));
   const std::lock_guard lock(mutex_);
   if (is_closed_) throw InputError("the engine is closed; open it again");
-  for (const auto& other : running_) {
-    if (other->finish == Finish::kNone && other->order.sequence == request->order.sequence) {
+  check_is_free(*request->order.sequence);
+  running_.push_back(request);
+  return request;
+}
+
+void Scheduler::check_is_free(const Sequence& sequence) const {
+  for (const auto& request : running_) {
+    if (request->finish == Finish::kNone && request->order.sequence.get() == &sequence) {
       throw InputError("the session is still answering; read the answer to its end, or cancel it");
     }
   }
-  running_.push_back(request);
-  return request;
+}
+
+void Scheduler::check_is_no_mask() const {
+  if (is_stepping_ && stepper_ == std::this_thread::get_id()) throw InputError("a mask cannot wait for the engine that it is called by");
+}
+
+void Scheduler::settle(const Sequence& sequence) {
+  std::unique_lock lock(mutex_);
+  check_is_no_mask();
+  check_is_free(sequence);
+  const auto is_run = [&](const auto& request) { return request->order.sequence.get() == &sequence; };
+  changed_.wait(lock, [&] { return std::none_of(running_.begin(), running_.end(), is_run); });
 }
 
 void Scheduler::check_fits(std::int64_t num_tokens) const {
@@ -60,7 +77,7 @@ bool Scheduler::advance(Request& request) {
     const auto is_ready = [&] { return !request.ready.empty() || request.finish != Finish::kNone; };
     if (is_ready()) return true;
     if (is_stepping_) {
-      if (stepper_ == std::this_thread::get_id()) throw InputError("a mask cannot read an answer of the engine that it is called by");
+      check_is_no_mask();
       changed_.wait_for(lock, kLongestWait);
       return is_ready();
     }
@@ -78,7 +95,8 @@ Update Scheduler::take(Request& request) {
   Update update{std::move(request.ready), request.finish};
   request.ready.clear();
   if (request.error) {
-    if (update.draws.empty()) std::rethrow_exception(request.error);
+    // Once: what Python threw is handed back to it.
+    if (update.draws.empty()) std::rethrow_exception(std::exchange(request.error, nullptr));
     update.finish = Finish::kNone;
   }
   return update;
@@ -104,7 +122,7 @@ void Scheduler::close() {
   Requests ended;
   {
     std::unique_lock lock(mutex_);
-    if (is_stepping_ && stepper_ == std::this_thread::get_id()) throw InputError("a mask cannot close the engine that it is called by");
+    check_is_no_mask();
     is_closed_ = true;
     for (const auto& request : running_) {
       if (request->finish == Finish::kNone) request->finish = Finish::kCancelled;

@@ -27,8 +27,8 @@ struct Update {
 class Scheduler {
  public:
   // As for `Batch`.
-  Scheduler(Model& model, DraftModel* draft, std::int64_t tokens_per_step)
-      : model_(model), has_draft_(draft != nullptr), batch_(model, draft, tokens_per_step) {}
+  Scheduler(Model& model, DraftModel* draft, PrefixCache* prefixes, std::int64_t tokens_per_step)
+      : model_(model), has_draft_(draft != nullptr), batch_(model, draft, prefixes, tokens_per_step) {}
 
   std::int64_t vocab_size() const { return model_.config().vocab_size; }
 
@@ -38,7 +38,7 @@ class Scheduler {
   // model that is not there; for a sequence that another request still uses; and when closed.
   std::shared_ptr<Request> add(Order order);
   // Runs a step, or waits a moment for the one that another thread runs; whether there is something to take. To be called
-  // until there is. Throws InputError if the caller is itself in a step, as the mask of a request is.
+  // until there is. Throws InputError if the caller is itself in a step, as a mask is; so do `settle` and `close`.
   bool advance(Request& request);
   bool is_ready(Request& request);
   // Throws what ended the request, if that was an error, when everything before was taken.
@@ -46,6 +46,9 @@ class Scheduler {
   RequestUsage usage(Request& request);
   // Its finish becomes kCancelled, unless it has one. Returns at once; a step that is under way ends first.
   void cancel(Request& request);
+  // Waits for the end of a step that runs the sequence, after which nothing does until the next request.
+  // Throws InputError if a request still uses it.
+  void settle(const Sequence& sequence);
   // Cancels all, and waits for the end of a step that is under way.
   void close();
 
@@ -53,6 +56,10 @@ class Scheduler {
   using Requests = std::vector<std::shared_ptr<Request>>;
 
   void check(const Order& order) const;
+  // With the mutex: throws InputError if the caller is in a step, and would wait for itself.
+  void check_is_no_mask() const;
+  // With the mutex: throws InputError if a request that goes on uses it.
+  void check_is_free(const Sequence& sequence) const;
   // With the mutex: who takes part in the next step.
   void choose();
   void publish();

@@ -11,6 +11,7 @@
 
 #include "format/error.hpp"
 #include "model/model.hpp"
+#include "model/prefix_cache.hpp"
 #include "serve/draft_model.hpp"
 #include "serve/scheduler.hpp"
 
@@ -23,6 +24,7 @@ constexpr int kNumRequests = 24;
 constexpr int kNumThreads = 4;
 constexpr std::int64_t kNewTokens = 20;
 constexpr std::int64_t kTokensPerStep = 16;
+constexpr std::int64_t kPrefixBytes = 1 << 20;
 
 Order order(Model& model, int index) {
   Tokens prompt;
@@ -35,7 +37,7 @@ Order order(Model& model, int index) {
   sampling.temperature = index % 2;
   sampling.repetition_penalty = index % 4 < 2 ? 1 : 1.1;
   sampling.seed = index;
-  return {std::make_shared<Sequence>(model, nullptr), prompt, sampling, kNewTokens, {}, kSpeculations[index % 3], {}, 0};
+  return {std::make_shared<Sequence>(model, nullptr, "none"), prompt, sampling, kNewTokens, {}, kSpeculations[index % 3], {}, 0};
 }
 
 // Reads an answer up to its end, or cancels it after at least `most_tokens`.
@@ -59,7 +61,8 @@ class Check {
       : model_(directory / "config.json", directory / "model.safetensors", {2, "", true}),
         draft_of_(directory / "config.json", directory / "model.safetensors", {1, "", true}),
         draft_(draft_of_, nullptr),
-        scheduler_(model_, &draft_, kTokensPerStep) {
+        prefixes_(model_.page_pool(), kPrefixBytes),
+        scheduler_(model_, &draft_, &prefixes_, kTokensPerStep) {
     for (int index = 0; index < kNumRequests; ++index) alone_.push_back(read(scheduler_, order(model_, index), kNewTokens));
   }
 
@@ -104,6 +107,7 @@ class Check {
 
   Model model_, draft_of_;
   DraftModel draft_;
+  PrefixCache prefixes_;
   Scheduler scheduler_;
   std::vector<Tokens> alone_;
 };

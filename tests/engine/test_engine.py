@@ -8,7 +8,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from codling.engine.engine import Engine
@@ -34,36 +33,6 @@ def test_a_bundle_runs_without_jax(pair: Any) -> None:
     done = subprocess.run([sys.executable, "-c", probe, pair.device], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == list(Engine.open(pair.device).session().run([30, 40], 3, ()))
-
-
-def test_adapters_are_mapped_once_and_change_what_comes(device: Path) -> None:
-    engine = Engine.open(device)
-    assert engine.load_adapter() == engine.load_adapter("recovery")
-    assert engine.load_adapter().weights is engine.load_adapter("recovery").weights
-    assert engine.identity(engine.load_adapter()).endswith("+recovery")
-    assert engine.identity(engine.load_adapter("none")).endswith("+none")
-    with_adapter, without = (engine.session(adapter=name).logits_after(PROMPT) for name in ("recovery", "none"))
-    assert np.abs(with_adapter - without).max() > 0.1
-
-
-def test_an_adapter_of_another_base_is_refused(device: Path) -> None:
-    config = device / "adapters" / "recovery" / "adapter_config.json"
-    engine = Engine.open(device)
-    change_json(config, codling_base_sha256="0" * 64)
-    with pytest.raises(UserError, match="another base"):
-        engine.session()
-
-
-@pytest.mark.parametrize("values", [{"r": "two"}, {"r": 3}, {"lora_alpha": 7}])
-def test_an_adapter_that_does_not_fit_is_refused(device: Path, values: dict[str, object]) -> None:
-    change_json(device / "adapters" / "recovery" / "adapter_config.json", **values)
-    with pytest.raises(UserError, match=r"adapter_config\.json|adapter_model\.safetensors"):
-        Engine.open(device).session()
-
-
-def test_an_adapter_that_is_not_there_is_refused(device: Path) -> None:
-    with pytest.raises(UserError, match=r"no adapter 'other' .it has: recovery"):
-        Engine.open(device).session(adapter="other")
 
 
 def test_checksums_are_compared_on_request(device: Path) -> None:

@@ -214,8 +214,8 @@ def test_a_mask_cannot_run_the_engine_that_calls_it(engine: Engine) -> None:
     def mask(ids: np.ndarray) -> None:
         ids_of(engine.session().generate(PROMPT))
 
-    with pytest.raises(UserError, match="a mask cannot read"):
+    with pytest.raises(UserError, match="a mask cannot wait"):
         ids_of(engine.session().generate(PROMPT, mask=mask))
-    with pytest.raises(UserError, match="a mask cannot close"):
+    with pytest.raises(UserError, match="a mask cannot wait"):
         ids_of(engine.session().generate(PROMPT, mask=lambda ids: engine.close()))
     assert len(ids_of(engine.session().generate(PROMPT, max_new_tokens=4))) == 4

@@ -125,7 +125,14 @@ class Speculation(enum.Enum):
 class CachedSequence:
     """What a session keeps: a cache, and which tokens it holds."""
 
-    def __init__(self, model: Model, adapter: Adapter | None) -> None: ...
+    def __init__(self, model: Model, adapter: Adapter | None, adapter_name: str) -> None: ...
+
+    @property
+    def ids(self) -> np.ndarray: ...
+    def export_pages(self) -> np.ndarray:
+        """The bytes of the keys and values of `ids`."""
+    def restore(self, model: Model, ids: np.ndarray, pages: np.ndarray) -> None:
+        """Begin with what another one exported whose model has the same kv_layout."""
 
 class DraftModel:
     """A model that proposes tokens."""
@@ -148,7 +155,9 @@ class RequestUsage:
 class Scheduler:
     """Runs the requests of all sessions together, in the threads of those who wait."""
 
-    def __init__(self, model: Model, draft: DraftModel | None, tokens_per_step: int) -> None: ...
+    def __init__(
+        self, model: Model, draft: DraftModel | None, prefixes: PrefixCache | None, tokens_per_step: int
+    ) -> None: ...
     def add(
         self,
         sequence: CachedSequence,
@@ -169,6 +178,8 @@ class Scheduler:
         """What came since the last time; raises the error that ended the request."""
     def usage(self, request: Request) -> RequestUsage: ...
     def cancel(self, request: Request) -> None: ...
+    def settle(self, sequence: CachedSequence) -> None:
+        """Wait until nothing runs on it."""
     def close(self) -> None: ...
 
 def draw(

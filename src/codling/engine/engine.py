@@ -6,55 +6,39 @@ memory as the system has to spare.
 
 import os
 from pathlib import Path
-from typing import NamedTuple, final
+from typing import final
 
-from codling.artifact.layout import (
-    ADAPTER_CONFIG_FILE,
-    ADAPTER_WEIGHTS_FILE,
-    BASE_KEY,
-    CONFIG_FILE,
-    NO_ADAPTER,
-    TOKENIZER_KEY,
-    WEIGHTS_FILE,
-    find_adapter,
-    read_json,
-)
+from codling.artifact.layout import CONFIG_FILE, TOKENIZER_KEY, WEIGHTS_FILE, read_json
 from codling.artifact.manifest import Manifest, file_sha256, read_manifest
-from codling.engine._native import Adapter, DraftModel, Model, Scheduler
+from codling.engine._native import DraftModel, Model, PrefixCache, Scheduler
+from codling.engine.adapter_cache import AdapterCache, LoadedAdapter
 from codling.engine.overflow import OnOverflow
 from codling.engine.sampling import Sampling
 from codling.engine.session import TOKENS_PER_STEP, Session, Shared
+from codling.engine.session_file import check_origin, read_session
 from codling.errors import UserError
 from codling.tokenizer.encode import MODEL_FILE, Tokenizer
 from codling.tokenizer.imported import ImportedTokenizer, TextTokenizer
 
+PREFIX_CACHE_BYTES = 1 << 28
+"""Of beginnings that sessions share: for a model of 3B parameters some 5,000 tokens."""
 KERNELS_VARIABLE = "CODLING_KERNELS"
 """Names the set of kernels to use: scalar, avx2, avx2vnni, avx512, neon or neon_i8mm. Not set: the fastest that
 runs here."""
-
-
-class LoadedAdapter(NamedTuple):
-    """An adapter that sessions may use, or none."""
-
-    name: str
-    weights: Adapter | None
 
 
 @final
 class Engine:
     """A bundle, ready to run. Threads may share it; what their sessions ask for is run in one batch."""
 
-    def __init__(
-        self, directory: Path, manifest: Manifest, tokenizer: TextTokenizer, model: Model, draft: "Engine | None"
-    ) -> None:
+    def __init__(self, directory: Path, manifest: Manifest, shared: Shared) -> None:
         """For `Engine.open`."""
         self.directory = directory
         self.manifest = manifest
-        self.tokenizer = tokenizer
-        self._model = model
-        self._adapters: dict[Path, LoadedAdapter] = {}
-        draft_model = None if draft is None else DraftModel(draft._model, draft.load_adapter().weights)
-        self._shared = Shared(model, Scheduler(model, draft_model, TOKENS_PER_STEP), tokenizer)
+        self.tokenizer = shared.tokenizer
+        self._shared = shared
+        self._model = shared.model
+        self._adapters = AdapterCache(directory, manifest.files_sha256[WEIGHTS_FILE], shared.model)
 
     @classmethod
     def open(
@@ -64,6 +48,7 @@ class Engine:
         num_threads: int | None = None,
         rounds_activations: bool = True,
         kv_type: str = "int8",
+        prefix_cache_bytes: int = PREFIX_CACHE_BYTES,
         draft: Path | None = None,
         verify: bool = False,
     ) -> "Engine":
@@ -71,9 +56,9 @@ class Engine:
 
         `num_threads`: as many as processors, if not given. `rounds_activations`: whether what enters a compressed
         matrix is rounded to int8, one scale per token and block of columns; faster, and slightly different from the
-        model that was trained. `kv_type`: how keys and values are kept, int8, bf16 or f32. `draft`: a smaller bundle of
-        the same tokenizer, for `speculate="draft"`. `verify`: whether the weights are compared with the checksum in the
-        manifest.
+        model that was trained. `kv_type`: how keys and values are kept, int8, bf16 or f32. `prefix_cache_bytes`: memory
+        for beginnings that sessions share; 0 for none. `draft`: a smaller bundle of the same tokenizer, for
+        `speculate="draft"`. `verify`: whether the weights are compared with the checksum in the manifest.
         Errors: `UserError` for anything that is not a whole bundle, or damaged; for kernels that cannot run here; for a
         draft of another tokenizer.
         """
@@ -94,16 +79,22 @@ class Engine:
             kv_type,
         )
         tokenizer = _load_tokenizer(directory, manifest, model.vocab_size)
-        opened = (
-            None
-            if draft is None
-            else cls.open(
+        drafting = None
+        if draft is not None:
+            opened = cls.open(
                 draft, num_threads=num_threads, rounds_activations=rounds_activations, kv_type=kv_type, verify=verify
             )
-        )
-        if opened is not None and opened.tokenizer.sha256 != tokenizer.sha256:
-            raise UserError(f"{draft}: has another tokenizer than {directory}; a draft model shares it")
-        return cls(directory, manifest, tokenizer, model, opened)
+            if opened.tokenizer.sha256 != tokenizer.sha256:
+                raise UserError(f"{draft}: has another tokenizer than {directory}; a draft model shares it")
+            drafting = DraftModel(opened._model, opened.load_adapter().weights)
+        scheduler = Scheduler(model, drafting, PrefixCache(model, prefix_cache_bytes), TOKENS_PER_STEP)
+        origin = {
+            "base": manifest.files_sha256[WEIGHTS_FILE],
+            "tokenizer": tokenizer.sha256,
+            "type of keys and values": model.kv_layout,
+            "kind of activations": "int8" if rounds_activations else "float",
+        }
+        return cls(directory, manifest, Shared(model, scheduler, tokenizer, origin))
 
     @property
     def kernels(self) -> str:
@@ -127,7 +118,7 @@ class Engine:
         """
         loaded = self.load_adapter(adapter)
         identity = self.identity(loaded)
-        return Session(self._shared, loaded.weights, identity, sampling or Sampling(), on_overflow, keep_first_tokens)
+        return Session(self._shared, loaded, identity, sampling or Sampling(), on_overflow, keep_first_tokens)
 
     def close(self) -> None:
         """End all answers. Its memory goes with the last of its sessions."""
@@ -139,39 +130,37 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def load_session(
+        self,
+        path: Path,
+        *,
+        sampling: Sampling | None = None,
+        on_overflow: OnOverflow = "error",
+        keep_first_tokens: int = 0,
+    ) -> Session:
+        """Go on with a session that `Session.save` wrote; the rest is as for `session`.
+
+        Errors: `UserError` for a file that is not there or damaged, or was saved with another base, adapter, tokenizer,
+        type of keys and values, or kind of activations; and as for `session`.
+        """
+        stored = read_session(path)
+        check_origin(path, stored, self._shared.origin)
+        session = self.session(
+            adapter=stored.adapter, sampling=sampling, on_overflow=on_overflow, keep_first_tokens=keep_first_tokens
+        )
+        session.restore(path, stored)
+        return session
+
     def load_adapter(self, adapter: str | None = None) -> LoadedAdapter:
         """Map an adapter, once: one of the bundle's own, the directory of another, or `none`.
 
         Errors: `UserError` for one that is not there, was trained for another base, or is damaged.
         """
-        directory = find_adapter(self.directory, adapter)
-        if directory is None:
-            return LoadedAdapter(NO_ADAPTER, None)
-        directory = directory.resolve()
-        if directory not in self._adapters:
-            weights = Adapter(self._model, str(directory / ADAPTER_WEIGHTS_FILE), self._rank(directory))
-            self._adapters[directory] = LoadedAdapter(directory.name, weights)
-        return self._adapters[directory]
+        return self._adapters.load(adapter)
 
     def identity(self, adapter: LoadedAdapter) -> str:
         """Base and adapter, as replies name them."""
         return f"{self.manifest.id}+{adapter.name}"
-
-    def _rank(self, adapter: Path) -> int:
-        path = adapter / ADAPTER_CONFIG_FILE
-        values = read_json(path)
-        if values.get(BASE_KEY) != self.manifest.files_sha256.get(WEIGHTS_FILE):
-            raise UserError(
-                f"{adapter}: this adapter was trained for another base than {self.directory}; train it for this one"
-            )
-        rank = values.get("r")
-        if not isinstance(rank, int) or isinstance(rank, bool):
-            raise UserError(f"{path}: the rank 'r' is missing or not a whole number")
-        if values.get("lora_alpha", rank) != rank:
-            raise UserError(
-                f"{path}: lora_alpha is {values['lora_alpha']!r}, the engine runs adapters with it equal to r"
-            )
-        return rank
 
 
 def _load_tokenizer(directory: Path, manifest: Manifest, vocab_size: int) -> TextTokenizer:

@@ -5,16 +5,19 @@ conversation costs its own tokens.
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple, final
 
 import numpy as np
 from jaxtyping import Float
 
 from codling.engine import _native
+from codling.engine.adapter_cache import LoadedAdapter
 from codling.engine.answer_text import AnswerText
 from codling.engine.overflow import OnOverflow, check_keep, drop_middle
 from codling.engine.reply import ContextMeter, MaskHook, Reply, Source, Speculate, Started
 from codling.engine.sampling import Sampling
+from codling.engine.session_file import Origin, StoredSession, check_origin, write_session
 from codling.errors import UserError
 from codling.tokenizer.imported import TextTokenizer
 
@@ -33,6 +36,8 @@ class Shared(NamedTuple):
     model: _native.Model
     scheduler: _native.Scheduler
     tokenizer: TextTokenizer
+    origin: Origin
+    """What keys and values depend on, but for the adapter."""
 
 
 class Context(NamedTuple):
@@ -51,7 +56,7 @@ class Session:
     def __init__(
         self,
         shared: Shared,
-        adapter: _native.Adapter | None,
+        adapter: LoadedAdapter,
         identity: str,
         sampling: Sampling,
         on_overflow: OnOverflow,
@@ -66,7 +71,7 @@ class Session:
         self._sampling = sampling.to_native()
         self._is_endless = on_overflow == "drop_middle"
         self._keep_first_tokens = keep_first_tokens
-        self._sequence = _native.CachedSequence(shared.model, adapter)
+        self._sequence = _native.CachedSequence(shared.model, adapter.weights, adapter.reference)
         self._meter = ContextMeter(0, shared.model.context_length_tokens)
 
     @property
@@ -117,6 +122,27 @@ class Session:
         limit = self.context_length_tokens if max_new_tokens is None else max_new_tokens
         return Reply(source, prompt_ids, limit, AnswerText(self._shared.tokenizer, stop), mask)
 
+    def save(self, path: Path) -> None:
+        """Write its cache to a file, for `Engine.load_session`; a file that is there is replaced in one step.
+
+        Errors: `UserError` while an answer goes on, and if the file cannot be written.
+        """
+        self._shared.scheduler.settle(self._sequence)
+        pages = self._sequence.export_pages()
+        write_session(path, StoredSession(self._sequence.ids, pages, self._adapter.reference, self._origin()))
+
+    def restore(self, path: Path, stored: StoredSession) -> None:
+        """For `Engine.load_session`."""
+        check_origin(path, stored, self._origin())
+        try:
+            self._sequence.restore(self._shared.model, stored.ids, stored.pages)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        self._meter.used_tokens = len(stored.ids)
+
+    def _origin(self) -> Origin:
+        return {**self._shared.origin, "adapter": self._adapter.sha256}
+
     def run(self, prompt: Sequence[int], max_new_tokens: int, stop_ids: Sequence[int]) -> Iterator[int]:
         """The tokens alone, as `codling.chat.decode.Decoder` draws them. Errors: as for `generate`."""
         return (token.id for token in self.generate(prompt, max_new_tokens=max_new_tokens, stop_ids=stop_ids))
@@ -140,5 +166,5 @@ class Session:
         for begin in range(0, len(ids), TOKENS_PER_STEP):
             chunk = list(ids[begin : begin + TOKENS_PER_STEP])
             num_logits = min(len(chunk), max(0, begin + len(chunk) - (len(ids) - num_last)))
-            rows.append(self._shared.model.run([_native.Segment(cache, begin, chunk, self._adapter, num_logits)]))
+            rows.append(self._shared.model.run([_native.Segment(cache, begin, chunk, self._adapter.weights, num_logits)]))
         return np.concatenate(rows)
