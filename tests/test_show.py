@@ -6,11 +6,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from codling.artifact.bundle import load_bundle
 from codling.artifact.describe import describe
 from codling.bench.figure import compare
-from codling.chat.session import Session
-from codling.show import _size, answer_json, artifact_json, show_artifact, show_figures, show_json
+from codling.show import _size, artifact_json, show_artifact, show_figures
 
 
 def shown(show: Any, value: Any) -> str:
@@ -46,16 +44,6 @@ def test_an_artifact_as_json_is_plain(pair: Any, side: str) -> None:
     assert values["manifest"]["kind"] == "bundle"
 
 
-def test_an_answer_as_json_is_plain(pair: Any) -> None:
-    bundle = load_bundle(pair.server)
-    session = Session(bundle, max_new_tokens=3)
-    text = "".join(session.ask("hi"))
-    assert session.last_answer is not None
-    values = answer_json(session.last_answer, session, bundle.identity, text)
-    assert json.loads(json.dumps(values)) == values
-    assert values["model"] == bundle.identity
-
-
 def test_figures_stand_next_to_the_peers() -> None:
     figures = [
         compare("a", 1500.0, "tokens/s", 1000.0, 1.3),
@@ -66,11 +54,6 @@ def test_figures_stand_next_to_the_peers() -> None:
     assert first.split() == ["a", "1,500.0", "tokens/s", "1,000.0", "1.50", "1.3", "yes"]
     assert second.split() == ["b", "500.0", "tokens/s", "1,000.0", "0.50"]
     assert third.split() == ["c", "0.0004", "s", "1.5", "0.00"]
-
-
-def test_json_keeps_letters_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    show_json({"name": "größer"})
-    assert "größer" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
-"""What the command line shows: tables for people, JSON for programs."""
+"""What the command line shows: tables for people, and the same as values for programs."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,16 +12,10 @@ from rich.text import Text
 from codling.artifact.describe import Description, FileState, ModelFacts
 from codling.bench.compress import CompressFigure
 from codling.bench.figure import Figure
-from codling.chat.session import Answer, Session
 from codling.config import to_dict
 
 STATE_STYLES = {FileState.WHOLE: "green", FileState.CHANGED: "bold red", FileState.MISSING: "bold red"}
 BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-
-
-def show_json(values: Mapping[str, Any]) -> None:
-    """One JSON object on stdout."""
-    print(json.dumps(values, indent=2, ensure_ascii=False))
 
 
 def show_compress_figures(figures: Sequence[CompressFigure], console: Console) -> None:
@@ -84,21 +77,6 @@ def artifact_json(description: Description) -> dict[str, Any]:
         "model": None
         if model is None
         else {**model._asdict(), "config": asdict(model.config), "bits_per_weight": model.bits_per_weight},
-    }
-
-
-def answer_json(answer: Answer, session: Session, identity: str, text: str) -> dict[str, Any]:
-    """What `codling generate --json` says of an answer."""
-    return {
-        "model": identity,
-        "text": text,
-        "tool_calls": [{"name": call.name, "arguments": call.arguments} for call in answer.turn.tool_calls],
-        "malformed_tool_calls": [call._asdict() for call in answer.turn.malformed_calls],
-        "finish_reason": answer.finish_reason,
-        "prompt_tokens": answer.prompt_tokens,
-        "answer_tokens": answer.answer_tokens,
-        "context_used_tokens": session.context_used_tokens,
-        "context_length_tokens": session.context_length_tokens,
     }
 
 

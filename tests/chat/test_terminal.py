@@ -7,15 +7,21 @@ import pytest
 from rich.console import Console
 
 from codling.artifact.bundle import Bundle, load_bundle
+from codling.chat.jax_decoder import JaxDecoder
 from codling.chat.session import Session
 from codling.chat.terminal import run_chat, stream
 from codling.errors import UserError
+from codling.model.generate import Sampling
 from codling.tokenizer.special_tokens import END, TOOL_CALL
 
 
 @pytest.fixture(scope="module")
 def bundle(pair: Any) -> Bundle:
     return load_bundle(pair.server)
+
+
+def session_of(bundle: Bundle, **options: Any) -> Session:
+    return Session(bundle.tokenizer, JaxDecoder(bundle.model, Sampling(), 0), **options)
 
 
 def talk(session: Session, *lines: str, is_terminal: bool = False) -> str:
@@ -34,7 +40,7 @@ def talk(session: Session, *lines: str, is_terminal: bool = False) -> str:
 
 
 def test_each_answer_says_how_much_of_the_context_is_used(bundle: Bundle) -> None:
-    session = Session(bundle, max_new_tokens=5)
+    session = session_of(bundle, max_new_tokens=5)
     shown = talk(session, "hi", "", "more")
     used = [line for line in shown.splitlines() if line.startswith("context")]
     assert len(used) == 2
@@ -43,7 +49,7 @@ def test_each_answer_says_how_much_of_the_context_is_used(bundle: Bundle) -> Non
 
 
 def test_reset_help_quit_and_what_is_none_of_them(bundle: Bundle) -> None:
-    session = Session(bundle, max_new_tokens=5)
+    session = session_of(bundle, max_new_tokens=5)
     shown = talk(session, "/help", "/nonsense", "hi", "/reset", "/quit", "hi")
     assert "Ctrl-D" in shown
     assert "no command /nonsense" in shown
@@ -52,14 +58,14 @@ def test_reset_help_quit_and_what_is_none_of_them(bundle: Bundle) -> None:
 
 
 def test_past_the_context_it_says_so_and_goes_on_after_reset(bundle: Bundle) -> None:
-    shown = talk(Session(bundle, max_new_tokens=5), "x " * 200, "/reset", "hi")
+    shown = talk(session_of(bundle, max_new_tokens=5), "x " * 200, "/reset", "hi")
     assert "the context of this model holds 96" in shown
     assert "/reset" in shown
     assert shown.splitlines()[-1].startswith("context ")
 
 
 def test_an_answer_cut_by_the_context_says_so(bundle: Bundle) -> None:
-    shown = talk(Session(bundle), "a " * 40)
+    shown = talk(session_of(bundle), "a " * 40)
     assert "context 96 / 96" in shown
     assert "the context is full, the answer ends here; /reset starts over" in shown
 
@@ -69,14 +75,14 @@ def test_an_answer_cut_by_the_context_says_so(bundle: Bundle) -> None:
 def test_a_tool_call_is_shown_and_its_result_asked_for(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, is_terminal: bool, typed: str, given: str
 ) -> None:
-    session = Session(bundle)
+    session = session_of(bundle)
     call = json.dumps({"name": "weather", "arguments": {"day": "today"}}, separators=(",", ":"))
     answers = iter([[TOOL_CALL.id, *bundle.tokenizer.encode(call), END.id], [*bundle.tokenizer.encode("So."), END.id]])
     prompts: list[str] = []
 
     def run(prompt: list[int], *_: Any) -> Iterator[int]:
         prompts.append(bundle.tokenizer.decode(prompt, show_special=True))
-        return iter(next(answers))
+        yield from next(answers)
 
     monkeypatch.setattr(session._decoder, "run", run)
     shown = talk(session, "q", typed, is_terminal=is_terminal)
@@ -86,7 +92,7 @@ def test_a_tool_call_is_shown_and_its_result_asked_for(
 
 
 def test_an_answer_can_be_stopped(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = Session(bundle)
+    session = session_of(bundle)
 
     def run(*_: Any) -> Iterator[int]:
         yield from bundle.tokenizer.encode("well")
@@ -111,4 +117,4 @@ def test_input_that_is_not_utf8_is_refused(bundle: Bundle) -> None:
         return b"\xff".decode()
 
     with pytest.raises(UserError, match="standard input: not UTF-8"):
-        run_chat(Session(bundle), Console(file=io.StringIO()), read_line)
+        run_chat(session_of(bundle), Console(file=io.StringIO()), read_line)

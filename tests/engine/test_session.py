@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from codling.artifact.bundle import load_bundle
-from codling.chat.decode import Decoder
+from codling.chat.jax_decoder import JaxDecoder
 from codling.engine import _native, session
 from codling.engine import engine as engine_module
 from codling.engine.engine import Engine
@@ -47,7 +47,7 @@ def test_greedy_tokens_are_those_of_jax(bundle_and_model: Any, kernels: str, mon
     assert engine.kernels == kernels
     for seed, length in enumerate((1, 3, 16, 63, 64, 80)):
         prompt = random_ids(length, seed)
-        expected = list(Decoder(model, JaxSampling(), 0).run(prompt, 20, ()))
+        expected = list(JaxDecoder(model, JaxSampling(), 0).run(prompt, 20, ()))
         assert list(engine.session().run(prompt, 20, ())) == expected
 
 

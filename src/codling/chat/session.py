@@ -6,15 +6,15 @@ runs only what is new in it.
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any, Literal, NamedTuple
 
-from codling.artifact.bundle import Bundle
-from codling.chat.decode import Decoder
+from codling.chat.decoder import Decoder, Guesses
 from codling.errors import UserError
-from codling.model.generate import Sampling
 from codling.tokenizer.assistant_turn import AssistantTurn, parse_assistant
 from codling.tokenizer.chat_template import check_template, encode_chat
 from codling.tokenizer.encode import StreamDecoder
+from codling.tokenizer.imported import TextTokenizer
 from codling.tokenizer.special_tokens import TOOL_CALL
 
 FinishReason = Literal["stop", "length", "context", "interrupted"]
@@ -30,8 +30,10 @@ class Answer(NamedTuple):
     answer_tokens: int
     """The token that ended the turn is counted."""
     first_token_s: float
-    """From the question to the first token: the prompt, and at first the compilation."""
+    """From the question to the first token: the prompt, and with JAX at first the compilation."""
     time_s: float
+    guesses: Guesses
+    """Of its tokens."""
 
     @property
     def tokens_per_s(self) -> float:
@@ -40,24 +42,23 @@ class Answer(NamedTuple):
 
 
 class Session:
-    """A conversation; the same bundle, messages, sampling and seed give the same answers."""
+    """A conversation; the same messages and decoder give the same answers."""
 
     def __init__(
         self,
-        bundle: Bundle,
+        tokenizer: TextTokenizer,
+        decoder: Decoder,
         *,
         system: str | None = None,
         tools: Sequence[dict[str, Any]] = (),
-        sampling: Sampling | None = None,
-        seed: int = 0,
         max_new_tokens: int | None = None,
     ) -> None:
-        """Begin with a system message and tool definitions, if any; the default takes the most likely token."""
-        self._tokenizer = bundle.tokenizer
+        """Begin with a system message and tool definitions, if any."""
+        self._tokenizer = tokenizer
         self._tools = tuple(tools)
         self._beginning: tuple[dict[str, Any], ...] = () if system is None else ({"role": "system", "content": system},)
-        self._decoder = Decoder(bundle.model, sampling or Sampling(), seed)
-        self._max_new_tokens = max_new_tokens or bundle.model.config.context_length_tokens
+        self._decoder = decoder
+        self._max_new_tokens = max_new_tokens or decoder.context_length_tokens
         self.reset()
 
     def reset(self) -> None:
@@ -118,12 +119,13 @@ class Session:
         stop_ids, is_content = self._tokenizer.stop_ids, True
         reason: FinishReason = "interrupted"
         try:
-            for token_id in self._decoder.run(prompt, self._max_new_tokens, stop_ids):
-                ids.append(token_id)
-                first_token_s = first_token_s or time.perf_counter() - start_s
-                is_content = is_content and token_id not in (*stop_ids, self._tokenizer.tool_call_id)
-                if is_content and (piece := text.push(token_id)):
-                    yield piece
+            with closing(self._decoder.run(prompt, self._max_new_tokens, stop_ids)) as drawn:
+                for token_id in drawn:
+                    ids.append(token_id)
+                    first_token_s = first_token_s or time.perf_counter() - start_s
+                    is_content = is_content and token_id not in (*stop_ids, self._tokenizer.tool_call_id)
+                    if is_content and (piece := text.push(token_id)):
+                        yield piece
             if rest := text.finish():
                 yield rest
             reason = self._finish_reason(prompt, ids)
@@ -136,6 +138,7 @@ class Session:
                 answer_tokens=len(ids),
                 first_token_s=first_token_s,
                 time_s=time.perf_counter() - start_s,
+                guesses=self._decoder.guesses,
             )
             self.context_used_tokens = len(prompt) + len(ids)
             if messages is not None:

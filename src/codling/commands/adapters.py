@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from codling.commands.options import AsJson, BundlePath
+from codling.commands.terminal import show_json
 from codling.disk import quiet_libraries, writing_to
 
 if TYPE_CHECKING:
@@ -61,7 +62,6 @@ def recover(
     from codling.ondevice.recover_bundle import check_recoverable, recover_bundle
     from codling.ondevice.user_rows import read_user_rows
     from codling.progress import build_reporter
-    from codling.show import show_json
 
     check_recoverable(bundle, teacher, rank)
     check_out(out)
@@ -117,7 +117,6 @@ def adapt(
     from codling.ondevice.adapt_bundle import adapt_bundle, check_adaptable
     from codling.ondevice.user_rows import DEMONSTRATIONS, read_user_rows
     from codling.progress import build_reporter
-    from codling.show import show_json
 
     check_adaptable(bundle)
     check_out(out)

@@ -8,7 +8,7 @@ import typer
 from typer import Argument, Option
 
 from codling.commands.options import AdapterName, AsJson, BundlePath
-from codling.commands.terminal import open_console
+from codling.commands.terminal import open_console, show_json
 from codling.disk import writing_to
 from codling.errors import UserError
 
@@ -84,7 +84,7 @@ def inspect(
     Exit status 1 says that some of them changed or are missing.
     """
     from codling.artifact.describe import describe
-    from codling.show import artifact_json, show_artifact, show_json
+    from codling.show import artifact_json, show_artifact
 
     description = describe(artifact)
     if as_json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from codling.commands.options import AsJson, BundlePath
-from codling.commands.terminal import open_console
+from codling.commands.terminal import open_console, show_json
 
 if TYPE_CHECKING:
     from codling.bench.compress import CompressFigure
@@ -59,7 +59,7 @@ def bench_compress(
     """Quality against bits a weight of one dense bundle, next to other libraries, each part switched off in turn."""
     from codling.bench.compress import CompressBenchConfig, run_compress_bench
     from codling.bench.compress_plot import draw_compress_figures
-    from codling.show import show_compress_figures, show_json
+    from codling.show import show_compress_figures
 
     out.mkdir(parents=True, exist_ok=True)
     config = CompressBenchConfig(recovery_steps=steps)
@@ -126,7 +126,7 @@ def _say(line: str) -> None:
 
 
 def _show(figures: "Sequence[Figure]", as_json: bool) -> None:
-    from codling.show import show_figures, show_json
+    from codling.show import show_figures
 
     if as_json:
         show_json({"figures": [figure._asdict() for figure in figures]})

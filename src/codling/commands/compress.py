@@ -6,6 +6,7 @@ from typing import Annotated
 from typer import Option
 
 from codling.commands.options import AsJson, BundlePath
+from codling.commands.terminal import show_json
 from codling.disk import quiet_libraries, writing_to
 from codling.ondevice.compress_choices import Rotation, SensitivityMethod
 
@@ -44,7 +45,6 @@ def compress(
     from codling.ondevice.compress_blocks import CompressConfig
     from codling.ondevice.compress_bundle import CalibrationConfig, compress_bundle
     from codling.progress import build_reporter
-    from codling.show import show_json
 
     documents = read_text(calibration)
     config = CompressConfig(

@@ -6,6 +6,7 @@ from typing import Annotated
 from typer import Option
 
 from codling.commands.options import AdapterName, AsJson, BundlePath
+from codling.commands.terminal import show_json
 
 
 def perplexity(
@@ -20,7 +21,6 @@ def perplexity(
     """
     from codling.artifact.bundle import load_bundle
     from codling.evaluate.perplexity import read_text, score_text
-    from codling.show import show_json
 
     documents = read_text(text)
     opened = load_bundle(bundle, adapter)

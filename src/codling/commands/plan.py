@@ -5,7 +5,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from codling.commands.options import AsJson, Assignments
-from codling.commands.terminal import open_console
+from codling.commands.terminal import open_console, show_json
 
 
 def plan(
@@ -54,7 +54,6 @@ def plan(
     from codling.scale.search import best_plan
     from codling.scale.search import search as search_layouts
     from codling.scale.show_plan import plan_json, show_plan, show_search
-    from codling.show import show_json
 
     machine = parse_machine(on)
     workload = resize(load_workload(what, assignments), batch_rows, sequence)

@@ -6,8 +6,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
+from codling.commands.open_bundle import (
+    Backend,
+    BackendName,
+    DraftPath,
+    Drawing,
+    Lookup,
+    MinP,
+    RepetitionPenalty,
+    Rounding,
+    Running,
+    Seed,
+    Temperature,
+    Threads,
+    TopK,
+    TopP,
+    open_bundle,
+)
 from codling.commands.options import AdapterName, AsJson, BundlePath
-from codling.commands.terminal import complain, open_console
+from codling.commands.terminal import complain, open_console, show_json
 from codling.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,9 +33,6 @@ if TYPE_CHECKING:
 MaxTokens = Annotated[
     int | None, Option("--max-tokens", min=1, help="Longest answer. Default: what the context holds.")
 ]
-Temperature = Annotated[float, Option(min=0.0, help="0 takes the most likely token, 1 draws as the model predicts.")]
-TopP = Annotated[float, Option("--top-p", min=0.0, max=1.0, help="Draw from the likeliest tokens of this total mass.")]
-Seed = Annotated[int, Option(min=0, help="The same seed draws the same tokens.")]
 SystemText = Annotated[str | None, Option("--system", metavar="TEXT", help="System message of the conversation.")]
 ToolsFile = Annotated[Path | None, Option("--tools", metavar="FILE.json", help="List of function definitions.")]
 
@@ -32,20 +46,30 @@ def generate(
     max_tokens: MaxTokens = None,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
+    top_k: TopK = 0,
+    min_p: MinP = 0.0,
+    repetition_penalty: RepetitionPenalty = 1.0,
     seed: Seed = 0,
     raw: Annotated[bool, Option("--raw/--chat", help="Go on with plain text, or answer as the user's turn.")] = False,
     system: SystemText = None,
     tools: ToolsFile = None,
+    backend: BackendName = Backend.ENGINE,
+    threads: Threads = None,
+    rounding: Rounding = True,
+    draft: DraftPath = None,
+    lookup: Lookup = False,
     as_json: AsJson = False,
 ) -> None:
     """Answer one prompt, or with --raw write on from it. Tool calls come as lines of JSON."""
+    from codling.chat.answer_json import answer_json
     from codling.chat.terminal import REASON_NOTES, call_json, stream
-    from codling.show import answer_json, show_json
 
     if raw and (system is not None or tools is not None):
         raise UserError("--raw writes on from plain text; leave out --system and --tools, or --raw")
     _check_utf8("--prompt", prompt)
-    session, identity = _open_session(bundle, adapter, system, tools, temperature, top_p, seed, max_tokens)
+    drawing = Drawing(temperature, top_p, top_k, min_p, repetition_penalty, seed)
+    running = Running(backend, threads, rounding, draft, lookup)
+    session, identity = _open_session(bundle, adapter, system, tools, max_tokens, drawing, running)
     pieces = session.continue_text(prompt) if raw else session.ask(prompt)
     if as_json:
         text = "".join(pieces)
@@ -73,12 +97,22 @@ def chat(
     max_tokens: MaxTokens = None,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
+    top_k: TopK = 0,
+    min_p: MinP = 0.0,
+    repetition_penalty: RepetitionPenalty = 1.0,
     seed: Seed = 0,
+    backend: BackendName = Backend.ENGINE,
+    threads: Threads = None,
+    rounding: Rounding = True,
+    draft: DraftPath = None,
+    lookup: Lookup = False,
 ) -> None:
     """Talk to a bundle. Shows after each answer how much of the context is used; nothing is ever cut silently."""
     from codling.chat.terminal import run_chat, say
 
-    session, identity = _open_session(bundle, adapter, system, tools, temperature, top_p, seed, max_tokens)
+    drawing = Drawing(temperature, top_p, top_k, min_p, repetition_penalty, seed)
+    running = Running(backend, threads, rounding, draft, lookup)
+    session, identity = _open_session(bundle, adapter, system, tools, max_tokens, drawing, running)
     session.check_chat()
     console = open_console()
     say(console, identity, style="bold")
@@ -90,26 +124,16 @@ def _open_session(
     adapter: str | None,
     system: str | None,
     tools: Path | None,
-    temperature: float,
-    top_p: float,
-    seed: int,
     max_tokens: int | None,
+    drawing: Drawing,
+    running: Running,
 ) -> "tuple[Session, str]":
-    from codling.artifact.bundle import load_bundle
     from codling.chat.session import Session
-    from codling.model.generate import Sampling
 
     definitions = _read_tools(tools)
     _check_utf8("--system", system or "")
-    opened = load_bundle(bundle, adapter)
-    session = Session(
-        opened,
-        system=system,
-        tools=definitions,
-        sampling=Sampling(temperature, top_p),
-        seed=seed,
-        max_new_tokens=max_tokens,
-    )
+    opened = open_bundle(bundle, adapter, drawing, running)
+    session = Session(opened.tokenizer, opened.decoder, system=system, tools=definitions, max_new_tokens=max_tokens)
     return session, opened.identity
 
 

@@ -1,7 +1,9 @@
-"""Where commands write: tables and text to stdout, complaints to stderr, one line each."""
+"""Where commands write: tables, text and JSON to stdout, complaints to stderr, one line each."""
 
+import json
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -12,6 +14,11 @@ def open_console() -> "Console":
     from rich.console import Console
 
     return Console(highlight=False)
+
+
+def show_json(values: Mapping[str, Any]) -> None:
+    """One JSON object on stdout."""
+    print(json.dumps(values, indent=2, ensure_ascii=False))
 
 
 def complain(message: str) -> None:

@@ -144,7 +144,7 @@ class Session:
         return {**self._shared.origin, "adapter": self._adapter.sha256}
 
     def run(self, prompt: Sequence[int], max_new_tokens: int, stop_ids: Sequence[int]) -> Iterator[int]:
-        """The tokens alone, as `codling.chat.decode.Decoder` draws them. Errors: as for `generate`."""
+        """The tokens alone, as `codling.chat.decoder.Decoder` draws them. Errors: as for `generate`."""
         return (token.id for token in self.generate(prompt, max_new_tokens=max_new_tokens, stop_ids=stop_ids))
 
     def logits_after(self, ids: Sequence[int]) -> Float[np.ndarray, " V"]:

@@ -8,7 +8,7 @@ Tried and dropped: a cache that starts small and doubles. Attention over empty s
 the answer stood still for a compilation, which cost more than a whole context of the quickstart saved.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from codling.chat.decoder import Drawn, Guesses
 from codling.errors import UserError
 from codling.model.generate import Sampling, extend_cache, sample
 from codling.model.kv_cache import KVCache, empty_cache
@@ -25,7 +26,7 @@ CHUNK_LENGTHS_TOKENS = (1, 64, 256)
 """Prompts are run in pieces of these lengths, the last one padded up: one compilation for each."""
 
 
-class Decoder:
+class JaxDecoder:
     """One sequence of a model, continued a token at a time. The same calls and seed draw the same tokens."""
 
     def __init__(self, model: Transformer, sampling: Sampling, seed: int) -> None:
@@ -37,6 +38,11 @@ class Decoder:
         self._cache: KVCache | None = None
         self._ids: list[int] = []
         """What the cache holds."""
+
+    @property
+    def guesses(self) -> Guesses:
+        """Every token is drawn by itself."""
+        return Guesses(0, 0)
 
     @property
     def context_length_tokens(self) -> int:
@@ -53,7 +59,7 @@ class Decoder:
                 "prompt and answer together; nothing was run, shorten it"
             )
 
-    def run(self, prompt: Sequence[int], max_new_tokens: int, stop_ids: Sequence[int]) -> Iterator[int]:
+    def run(self, prompt: Sequence[int], max_new_tokens: int, stop_ids: Sequence[int]) -> Drawn:
         """Draw tokens after `prompt` up to and with a stop token, the limit, or the end of the context.
 
         Errors: `UserError` from `check_fits`.

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from codling.chat import decode
-from codling.chat.decode import Decoder
+from codling.chat import jax_decoder
+from codling.chat.jax_decoder import JaxDecoder
 from codling.errors import UserError
 from codling.model.generate import Sampling, generate
 from codling.model.transformer import Transformer
@@ -33,33 +33,33 @@ def generated(model: Transformer, prompt: list[int], max_new_tokens: int, sampli
 @pytest.mark.parametrize("seed", [0, 5])
 def test_it_draws_the_tokens_of_generate(pair: Any, sampling: Sampling, seed: int) -> None:
     prompt = random_ids(9, seed)
-    drawn = list(Decoder(pair.model, sampling, seed).run(prompt, 12, (10,)))
+    drawn = list(JaxDecoder(pair.model, sampling, seed).run(prompt, 12, (10,)))
     assert drawn == generated(pair.model, prompt, 12, sampling, seed)
 
 
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 90])
 def test_padding_a_prompt_changes_nothing_up_to_the_end_of_the_context(pair: Any, length: int) -> None:
     prompt = random_ids(length, 1)
-    assert list(Decoder(pair.model, GREEDY, 0).run(prompt, 6, (10,))) == generated(pair.model, prompt, 6, GREEDY, 0)
+    assert list(JaxDecoder(pair.model, GREEDY, 0).run(prompt, 6, (10,))) == generated(pair.model, prompt, 6, GREEDY, 0)
 
 
 def test_a_prompt_longer_than_the_longest_chunk_is_run_in_pieces(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = list(Decoder(pair.model, GREEDY, 0).run(random_ids(50, 2), 5, ()))
-    monkeypatch.setattr(decode, "CHUNK_LENGTHS_TOKENS", (1, 8))
-    assert list(Decoder(pair.model, GREEDY, 0).run(random_ids(50, 2), 5, ())) == whole
+    whole = list(JaxDecoder(pair.model, GREEDY, 0).run(random_ids(50, 2), 5, ()))
+    monkeypatch.setattr(jax_decoder, "CHUNK_LENGTHS_TOKENS", (1, 8))
+    assert list(JaxDecoder(pair.model, GREEDY, 0).run(random_ids(50, 2), 5, ())) == whole
 
 
 @pytest.mark.parametrize("num_kept", [0, 4, 20], ids=["other prompt", "shared beginning", "same prompt"])
 def test_what_the_cache_remembers_changes_no_token(pair: Any, num_kept: int) -> None:
     first, other = random_ids(20, 3), random_ids(20, 4)
     prompt = first[:num_kept] + other[num_kept:]
-    used = Decoder(pair.model, GREEDY, 0)
+    used = JaxDecoder(pair.model, GREEDY, 0)
     list(used.run(first, 8, ()))
-    assert list(used.run(prompt, 8, ())) == list(Decoder(pair.model, GREEDY, 0).run(prompt, 8, ()))
+    assert list(used.run(prompt, 8, ())) == list(JaxDecoder(pair.model, GREEDY, 0).run(prompt, 8, ()))
 
 
 def test_only_what_is_new_is_run(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoder = Decoder(pair.model, GREEDY, 0)
+    decoder = JaxDecoder(pair.model, GREEDY, 0)
     first = random_ids(30, 5)
     answer = list(decoder.run(first, 4, ()))
     pieces: list[int] = []
@@ -76,7 +76,7 @@ def test_only_what_is_new_is_run(pair: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_an_interrupted_step_leaves_a_decoder_that_works(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoder = Decoder(pair.model, GREEDY, 0)
+    decoder = JaxDecoder(pair.model, GREEDY, 0)
     expected = list(decoder.run(random_ids(12, 7), 5, ()))
 
     def interrupted(cache: Any, start: int, chunk: Any) -> Any:
@@ -91,14 +91,14 @@ def test_an_interrupted_step_leaves_a_decoder_that_works(pair: Any, monkeypatch:
 
 
 def test_it_stops_after_a_stop_token(pair: Any) -> None:
-    free = list(Decoder(pair.model, GREEDY, 0).run(random_ids(9, 0), 12, ()))
+    free = list(JaxDecoder(pair.model, GREEDY, 0).run(random_ids(9, 0), 12, ()))
     first_place = free.index(free[5])
-    assert list(Decoder(pair.model, GREEDY, 0).run(random_ids(9, 0), 12, (free[5],))) == free[: first_place + 1]
+    assert list(JaxDecoder(pair.model, GREEDY, 0).run(random_ids(9, 0), 12, (free[5],))) == free[: first_place + 1]
 
 
 def test_it_ends_with_the_context(pair: Any) -> None:
     context = pair.model.config.context_length_tokens
-    decoder = Decoder(pair.model, GREEDY, 0)
+    decoder = JaxDecoder(pair.model, GREEDY, 0)
     assert len(list(decoder.run(random_ids(context - 3, 0), 12, ()))) == 3
     assert len(list(decoder.run(random_ids(context - 1, 0), 12, ()))) == 1
 
@@ -106,7 +106,7 @@ def test_it_ends_with_the_context(pair: Any) -> None:
 @pytest.mark.parametrize("surplus", [0, 1, 50])
 def test_a_prompt_that_fills_the_context_is_refused_before_anything_runs(pair: Any, surplus: int) -> None:
     context = pair.model.config.context_length_tokens
-    decoder = Decoder(pair.model, GREEDY, 0)
+    decoder = JaxDecoder(pair.model, GREEDY, 0)
     with pytest.raises(UserError, match=f"{context + surplus} tokens.* holds {context}"):
         next(decoder.run(random_ids(context + surplus, 0), 1, ()))
     assert decoder._cache is None
@@ -114,4 +114,4 @@ def test_a_prompt_that_fills_the_context_is_refused_before_anything_runs(pair: A
 
 def test_an_empty_prompt_is_refused(pair: Any) -> None:
     with pytest.raises(UserError, match="empty"):
-        next(Decoder(pair.model, GREEDY, 0).run([], 1, ()))
+        next(JaxDecoder(pair.model, GREEDY, 0).run([], 1, ()))
