@@ -32,3 +32,8 @@ def test_products_are_the_same_as_alone() -> None:
     matrices = np.random.default_rng(0).standard_normal((4, 60, 60))
     for found, matrix in zip(on_all_cores(lambda one: one @ one, list(matrices)), matrices, strict=True):
         np.testing.assert_allclose(found, matrix @ matrix, rtol=1e-12)
+
+
+def test_pieces_of_pieces_do_not_wait_for_each_other() -> None:
+    inner = lambda piece: sum(on_all_cores(lambda one: one * piece, range(4)))  # noqa: E731
+    assert on_all_cores(inner, range(8)) == [6 * piece for piece in range(8)]
