@@ -30,8 +30,8 @@ def draw_compress_figures(figures: Sequence[CompressFigure]) -> bytes:
         # Numbers, as names would cover each other.
         for number, figure in enumerate(sorted(peers, key=lambda one: one.bits_per_weight_projections), start=1):
             place = (figure.bits_per_weight_projections, figure.divergence.mean_nats)
-            size = {"markersize": 3.5 * len(str(number)) + 3.5, "markeredgewidth": 0.3}
-            axes.plot(*place, marker=f"${number}$", color="0.25", linestyle="none", label=figure.name, **size)
+            (line,) = axes.plot(*place, marker=f"${number}$", color="0.25", linestyle="none", label=figure.name)
+            line.set(markersize=3.5 * len(str(number)) + 3.5, markeredgewidth=0.3)
         axes.set(xlabel="stored bits a weight of the projections", ylabel="divergence, nats a token", yscale="log")
         axes.grid(alpha=0.3, which="both")
         axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False)
