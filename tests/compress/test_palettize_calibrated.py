@@ -121,6 +121,19 @@ def test_large_groups_are_clustered_as_well_as_small_ones(monkeypatch: pytest.Mo
     assert binned < 1.02 * exact
 
 
+@pytest.mark.parametrize("rows_of_part", [16, 33, 64])
+def test_rows_are_worked_on_in_parts_that_know_nothing_of_each_other(
+    monkeypatch: pytest.MonkeyPatch, rows_of_part: int
+) -> None:
+    weight, feedback = draw(120, 40), feedback_of(correlated_moments(40))
+    importance = np.linspace(0.5, 2.0, len(weight))
+    whole = palettize_calibrated(weight, feedback, row_importance=importance)
+    monkeypatch.setattr(module, "ROWS_OF_PART", rows_of_part)
+    parts = palettize_calibrated(weight, feedback, row_importance=importance)
+    for one, other in zip(parts, whole, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_inputs_that_are_never_there_cost_nothing() -> None:
     moments = correlated_moments(24)
     moments[:, 5] = moments[5] = 0.0

@@ -35,7 +35,7 @@ def test_empty_lines_keep_the_count(tmp_path: Path) -> None:
         ("list.jsonl", b"[1]\n", r"list\.jsonl:1: not a JSON object \(a list\)"),
         ("deep.jsonl", b'{"a":' + b"[" * 100_000, r"deep\.jsonl:1: not a JSON object"),
         ("latin.jsonl", b'{"a": "\xfc"}', "not UTF-8 at byte 7"),
-        ("cut.jsonl.gz", gzip.compress(b'{"a": 1}')[:-4], "not a whole gzip file"),
+        ("cut.jsonl.gz", gzip.compress(b'{"a": 1}', mtime=0)[:-4], "not a whole gzip file"),
     ],
 )
 def test_damage_is_named(tmp_path: Path, name: str, data: bytes, problem: str) -> None:

@@ -26,7 +26,8 @@ class BlockFiles:
         """Open. Errors: `UserError` for files that are missing or damaged."""
         self.config = load_config(directory)
         self._path = directory / WEIGHTS_FILE
-        self._stored: Mapping[str, np.ndarray] = StoredTensors([self._path])
+        # Missing and damaged files are told of now.
+        self._open()
         like = eqx.filter_eval_shape(init_transformer, self.config, jax.random.key(0))
         self._like: Block = eqx.filter_eval_shape(
             lambda blocks: jax.tree.map(lambda leaf: leaf[0], blocks), like.blocks
@@ -37,28 +38,33 @@ class BlockFiles:
     @property
     def embedding(self) -> Float[Array, "V D"]:
         """Input and output embedding."""
-        return jnp.asarray(self.read(EMBEDDING_NAME, self._embedding_shape))
+        return jnp.asarray(self._read(self._open(), EMBEDDING_NAME, self._embedding_shape))
 
     @property
     def final_norm(self) -> RMSNorm:
         """The norm before the output embedding."""
-        scale = jnp.asarray(self.read(FINAL_NORM_NAME, self._norm_like.scale.shape))
+        scale = jnp.asarray(self._read(self._open(), FINAL_NORM_NAME, self._norm_like.scale.shape))
         return eqx.tree_at(lambda norm: norm.scale, self._norm_like, scale)  # type: ignore[no-any-return]
 
     def block(self, layer: int) -> Block:
         """The block of a layer. Errors: `UserError` naming a tensor that is missing or of the wrong shape."""
+        stored = self._open()
 
         def fill(path: Any, leaf: jax.ShapeDtypeStruct) -> Array:
             dotted = jax.tree_util.keystr(path, simple=True, separator=".")
-            return jnp.asarray(self.read(f"model.layers.{layer}.{LAYER_NAMES[dotted]}", leaf.shape))
+            return jnp.asarray(self._read(stored, f"model.layers.{layer}.{LAYER_NAMES[dotted]}", leaf.shape))
 
         block: Block = jax.tree_util.tree_map_with_path(fill, self._like)
         return block
 
-    def read(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    def _open(self) -> Mapping[str, np.ndarray]:
+        """The file's tensors, opened anew: what was read of a mapped file stays in memory until it is closed."""
+        return StoredTensors([self._path])
+
+    def _read(self, stored: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
         """One tensor. Errors: `UserError` naming it."""
-        if name not in self._stored:
+        if name not in stored:
             raise UserError(f"{self._path}: tensor '{name}' is missing")
-        tensor = self._stored[name]
+        tensor = stored[name]
         check_shape(name, tensor.shape, shape, source=str(self._path))
         return tensor.astype(np.float32)

@@ -1,4 +1,4 @@
-"""The picture of `codling bench compress`: divergence against bits a weight, ours as lines, others as points."""
+"""The picture of `codling bench compress`: divergence against bits a weight, ours as lines, others as numbers."""
 
 import io
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from codling.bench.compress import CompressFigure
 
 OURS, RECOVERED, STUDY = "codling ", " + recovery", ","
-SIZE_INCHES = (8.0, 5.0)
+SIZE_INCHES = (9.5, 5.0)
 
 
 def draw_compress_figures(figures: Sequence[CompressFigure]) -> bytes:
@@ -26,15 +26,15 @@ def draw_compress_figures(figures: Sequence[CompressFigure]) -> bytes:
                 if figure.name.startswith(OURS) and figure.name.endswith(RECOVERED) is is_recovered
             )
             axes.plot(*zip(*ours, strict=True), marker="o", linewidth=2, label=label)
-        for figure in shown:
-            if not figure.name.startswith(OURS):
-                place = (figure.bits_per_weight_projections, figure.divergence.mean_nats)
-                axes.plot(*place, marker="x", color="0.35", linestyle="none")
-                axes.annotate(figure.name, place, xytext=(4, 3), textcoords="offset points", color="0.25", fontsize=7)
-        axes.margins(x=0.2)  # room for the names of what lies at the right
+        peers = [figure for figure in shown if not figure.name.startswith(OURS)]
+        # Numbers, as names would cover each other.
+        for number, figure in enumerate(sorted(peers, key=lambda one: one.bits_per_weight_projections), start=1):
+            place = (figure.bits_per_weight_projections, figure.divergence.mean_nats)
+            (line,) = axes.plot(*place, marker=f"${number}$", color="0.25", linestyle="none", label=figure.name)
+            line.set(markersize=3.5 * len(str(number)) + 3.5, markeredgewidth=0.3)
         axes.set(xlabel="stored bits a weight of the projections", ylabel="divergence, nats a token", yscale="log")
         axes.grid(alpha=0.3, which="both")
-        axes.legend()
+        axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False)
         plot.tight_layout()
         file = io.BytesIO()
         plot.savefig(file, format="svg", metadata={"Date": None})

@@ -7,8 +7,9 @@ weight as well as it can; this stands for the matrix, by `error_feedback`, of wh
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, Int8, UInt8
+from jaxtyping import Float, Float16, Float32, Int, Int8, UInt8
 
+from codling.compress.cores import on_all_cores
 from codling.compress.error_feedback import Feedback, Rounded, descend, entries_of, round_with_feedback
 from codling.compress.kmeans import kmeans_1d_grouped, require_finite
 from codling.compress.palettize import PalettizedMatrix, pack_checked, round_tables
@@ -24,6 +25,8 @@ LEAST_WIDTH = NUM_BINS / float(np.finfo(np.float32).max)
 """Of a range that float32 can cut into so many parts."""
 SUMMED_WEIGHTS = 1 << 20
 """Weights that are added up at a time."""
+ROWS_OF_PART = 1024
+"""Rows that one core works on: few enough for all cores to have some, and for little memory."""
 
 
 class _Fitted(NamedTuple):
@@ -55,8 +58,57 @@ def palettize_calibrated(
     """
     weight = np.ascontiguousarray(weight, np.float32)
     require_finite(weight, name)
-    importance, columns = _relative(row_importance, len(weight)), feedback.columns_of(weight)
-    row_scales, divisor = None, np.ones(len(weight), np.float32)
+    importance = _relative(row_importance, len(weight))
+
+    def part(rows: slice) -> _Part:
+        return _palettized_rows(
+            weight[rows],
+            importance[rows],
+            feedback,
+            bits,
+            rows_per_table,
+            with_row_scales=with_row_scales,
+            num_sweeps=num_sweeps,
+            num_descents=num_descents,
+            name=name,
+        )
+
+    step = rows_per_table * max(1, ROWS_OF_PART // rows_per_table)
+    parts = on_all_cores(part, [slice(begin, begin + step) for begin in range(0, len(weight), step)])
+    packed = pack_checked(np.concatenate([one.indices for one in parts]), bits, name)
+    return PalettizedMatrix(
+        packed,
+        np.concatenate([one.tables for one in parts]),
+        np.concatenate([one.scales for one in parts]),
+        (len(weight), weight.shape[1]),
+        bits,
+        rows_per_table,
+        np.concatenate([one.row_scales for one in parts]) if with_row_scales else None,
+    )
+
+
+class _Part(NamedTuple):
+    """Of some rows of a matrix."""
+
+    indices: UInt8[np.ndarray, "O I"]
+    tables: Int8[np.ndarray, "groups P"]
+    scales: Float32[np.ndarray, " groups"]
+    row_scales: Float16[np.ndarray, " O"] | None
+
+
+def _palettized_rows(
+    weight: Float32[np.ndarray, "O I"],
+    importance: Float32[np.ndarray, " O"],
+    feedback: Feedback,
+    bits: int,
+    rows_per_table: int,
+    *,
+    with_row_scales: bool,
+    num_sweeps: int,
+    num_descents: int,
+    name: str,
+) -> _Part:
+    columns, row_scales, divisor = feedback.columns_of(weight), None, np.ones(len(weight), np.float32)
     if with_row_scales:
         row_scales = first_row_scales(columns, np.diagonal(feedback.moments), rows_per_table)
         divisor = row_scales.astype(np.float32)
@@ -69,8 +121,7 @@ def palettize_calibrated(
     indices = descend(columns / divisor, row_tables, indices, feedback, num_descents)
     if row_scales is not None:
         row_scales = refitted_row_scales(columns, entries_of(row_tables, indices), row_scales, feedback.moments)
-    packed = pack_checked(feedback.matrix_of(indices), bits, name)
-    return PalettizedMatrix(packed, tables, scales, (len(weight), weight.shape[1]), bits, rows_per_table, row_scales)
+    return _Part(feedback.matrix_of(indices), tables, scales, row_scales)
 
 
 def _fitted(
@@ -86,12 +137,14 @@ def _fitted(
     tables_of_rows = np.arange(columns.shape[1]) // rows_per_table
     centroids, mass = _first_tables(columns, importance, feedback.cost, 1 << bits, rows_per_table, name)
     best: _Fitted | None = None
-    for _ in range(num_sweeps):
+    for sweep in range(num_sweeps):
         tables, scales = round_tables(centroids, mass)
         rounded = round_with_feedback(columns, _of_rows(tables, scales, rows_per_table, len(importance)), feedback)
         loss = np.bincount(tables_of_rows, importance * rounded.loss)
         found = _Fitted(loss, tables, scales, rounded.indices)
         best = found if best is None else _better(best, found, tables_of_rows)
+        if sweep + 1 == num_sweeps:
+            break
         mass, moment = _sums(rounded, feedback.cost, importance, tables_of_rows, centroids.shape)
         centroids = np.sort(np.divide(moment, mass, out=centroids.copy(), where=mass > 0), axis=1)
     assert best is not None

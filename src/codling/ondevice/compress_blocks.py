@@ -22,6 +22,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from codling.artifact.hf import LAYER_NAMES
 from codling.compress.bit_allocation import Allocation, Choice, allocate_bits, check_target
+from codling.compress.cores import on_all_cores
 from codling.compress.error_feedback import Feedback, feedback_of
 from codling.compress.kmeans import require_finite
 from codling.compress.pack_bits import WIDTHS_BITS
@@ -33,7 +34,15 @@ from codling.errors import UserError
 from codling.model.block import Block
 from codling.ondevice.blocks import Blocks
 from codling.ondevice.compress_choices import SensitivityMethod
-from codling.ondevice.input_moments import Hidden, advance, block_moments, embed, linears, with_weights
+from codling.ondevice.input_moments import (
+    Hidden,
+    advance,
+    block_moments,
+    embed,
+    linears,
+    moments_and_after,
+    with_weights,
+)
 from codling.ondevice.kept_work import FirstPasses, KeptWork
 from codling.ondevice.measured_sensitivity import MeasuredSensitivity
 from codling.ondevice.moved_outputs import moved_outputs
@@ -185,17 +194,20 @@ class _Passes:
         before, errors, shapes = [rows], dict[str, dict[int, np.ndarray]](), dict[str, tuple[int, int]]()
         config = self._config
         for layer, block in self._blocks():
-            for path, weight, moments, feedback in self._fed(block, rows):
+            fed_by, rows = moments_and_after(block, rows, *self._shape)
+            for path, weight, moments, feedback in _with_feedback(block, fed_by):
                 name = tensor_name(layer, path)
                 require_finite(weight, name)
                 shapes[name] = weight.shape[0], weight.shape[1]
-                errors[name] = {
-                    width: moved_outputs(
-                        weight, moments, feedback, width, config.rows_per_table, with_row_scales=config.row_scales
-                    )
-                    for width in config.widths_bits
-                }
-            rows = [advance(block, hidden, *self._shape) for hidden in rows]
+                tried = partial(
+                    moved_outputs,
+                    weight,
+                    moments,
+                    feedback,
+                    rows_per_table=config.rows_per_table,
+                    with_row_scales=config.row_scales,
+                )
+                errors[name] = dict(zip(config.widths_bits, on_all_cores(tried, config.widths_bits), strict=True))
             before.append(rows)
         return before, errors, shapes
 
@@ -249,14 +261,7 @@ class _Passes:
         return matrices
 
     def _fed(self, block: Block, rows: list[Hidden]) -> Iterator[tuple[str, np.ndarray, np.ndarray, Feedback]]:
-        """The weights of a block's linear layers by their paths, the moments of what they are fed, and its factors."""
-        moments = block_moments(block, rows, *self._shape)
-        factored: tuple[np.ndarray, Feedback] | None = None
-        for path, linear in linears(block):
-            # Neighbors are fed the same: it is factored once, and not kept longer than that.
-            if factored is None or moments[path] is not factored[0]:
-                factored = moments[path], feedback_of(moments[path])
-            yield path, np.asarray(linear.weight), *factored
+        return _with_feedback(block, block_moments(block, rows, *self._shape))
 
     def _palettized(
         self,
@@ -289,6 +294,18 @@ class _Passes:
     def _done(self) -> None:
         self._num_done += 1
         self._progress(self._num_done)
+
+
+def _with_feedback(
+    block: Block, moments: dict[str, np.ndarray]
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, Feedback]]:
+    """The weights of a block's linear layers by their paths, the moments of what they are fed, and its factors."""
+    factored: tuple[np.ndarray, Feedback] | None = None
+    for path, linear in linears(block):
+        # Neighbors are fed the same: it is factored once, and not kept longer than that.
+        if factored is None or moments[path] is not factored[0]:
+            factored = moments[path], feedback_of(moments[path])
+        yield path, np.asarray(linear.weight), *factored
 
 
 def tensor_name(layer: int, path: str) -> str:

@@ -5,7 +5,7 @@ replaced by one that hands its input out, in one compiled program for all layers
 block by block, and needs no more memory than a block, its moments and the hidden states of the text.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -74,19 +74,41 @@ def block_moments(
     Shapes: layers that have one input have one array, the same.
     Units:  means over the tokens of all rows.
     """
-    sums: dict[str, Any] = {}
-    num_tokens = 0
-    for hidden in rows:
-        for name, found in _sums(block, hidden, head_dim, rope_theta).items():
-            # The sum over a long text is kept in double precision.
-            sums[name] = sums.get(name, 0.0) + np.asarray(found, np.float64)
-        num_tokens += int((np.asarray(hidden.segment_ids) > 0).sum())
-    means = {name: found / num_tokens for name, found in sums.items()}
-    return {name: means[SAME_INPUT.get(name, name)] for name, _ in linears(block)}
+    return _means(block, rows, (_sums(block, hidden, head_dim, rope_theta) for hidden in rows))
 
 
-@eqx.filter_jit
-def _sums(block: Block, hidden: Hidden, head_dim: int, rope_theta: float) -> dict[str, Float[Array, "I I"]]:
+def moments_and_after(
+    block: Block, rows: Sequence[Hidden], head_dim: int, rope_theta: float
+) -> tuple[dict[str, Float[np.ndarray, "I I"]], list[Hidden]]:
+    """The same, and the rows after the block, from one run of it."""
+    after: list[Hidden] = []
+
+    def sums() -> Iterator[dict[str, Array]]:
+        for hidden in rows:
+            found, last = _sums_and_after(block, hidden, head_dim, rope_theta)
+            after.append(last)
+            yield found
+
+    return _means(block, rows, sums()), after
+
+
+def _means(block: Block, rows: Sequence[Hidden], sums: Iterable[dict[str, Array]]) -> dict[str, np.ndarray]:
+    totals: dict[str, np.ndarray] = {}
+    for of_rows in sums:
+        for name, found in of_rows.items():
+            # The sum over a long text is kept in double precision, and in place: it may take half a gigabyte.
+            if name in totals:
+                np.add(totals[name], found, out=totals[name])
+            else:
+                totals[name] = np.array(found, np.float64)
+    num_tokens = sum(int((np.asarray(hidden.segment_ids) > 0).sum()) for hidden in rows)
+    for total in totals.values():
+        np.divide(total, num_tokens, out=total)
+    return {name: totals[SAME_INPUT.get(name, name)] for name, _ in linears(block)}
+
+
+def _run_tapped(block: Block, hidden: Hidden, head_dim: int, rope_theta: float) -> tuple[dict[str, Array], Hidden]:
+    """Sums of the moments over the tokens of the rows, and the rows after the block."""
     found: dict[str, Array] = {}
     is_token = (hidden.segment_ids > 0)[..., None]
 
@@ -96,8 +118,14 @@ def _sums(block: Block, hidden: Hidden, head_dim: int, rope_theta: float) -> dic
         x = jnp.where(is_token, x, 0.0)
         found[name] = jnp.einsum("bti,btj->ij", x, x)
 
-    run_block(with_linears(block, lambda name, node: TappedLinear(node, name, show))[0], hidden, head_dim, rope_theta)
-    return found
+    tapped, _ = with_linears(block, lambda name, node: TappedLinear(node, name, show))
+    after = run_block(tapped, hidden, head_dim, rope_theta)
+    return found, after
+
+
+_sums_and_after = eqx.filter_jit(_run_tapped)
+# Without what only the rows after the block need.
+_sums = eqx.filter_jit(lambda *args: _run_tapped(*args)[0])
 
 
 def with_linears(block: Block, replace: Callable[[str, Linear], object]) -> tuple[Block, list[tuple[str, Linear]]]:
