@@ -129,7 +129,7 @@ void bind_scheduler(nb::module_& module) {
   nb::class_<Sequence>(module, "CachedSequence")
       .def(nb::init<Model&, const Adapter*, std::string>(), nb::arg("model"), nb::arg("adapter").none(), nb::arg("adapter_name"),
            nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
-      .def_prop_ro("ids", [](const Sequence& sequence) { return to_array(to_vector(sequence.cached.tokens())); })
+      .def("ids", [](const Sequence& sequence) { return to_array(to_vector(sequence.cached.tokens())); })
       .def("export_pages", [](Sequence& sequence) { return to_array(sequence.cached.export_pages()); })
       .def("restore", &restore, nb::arg("model"), nb::arg("ids"), nb::arg("pages"));
   nb::class_<DraftModel>(module, "DraftModel")

@@ -60,10 +60,11 @@ def test_saving_replaces_a_file_and_an_empty_session_is_one(device: Path, tmp_pa
 def test_a_session_that_answers_is_not_saved(device: Path, tmp_path: Path) -> None:
     one = Engine.open(device, num_threads=1).session()
     reply = one.generate(PROMPT)
-    next(iter(reading := iter(reply)))
+    reading = iter(reply)
+    next(reading)
     with pytest.raises(UserError, match="still answering"):
         one.save(tmp_path / "session")
-    reading = iter(())  # type: ignore[assignment]
+    reply.cancel()
     one.save(tmp_path / "session")
 
 

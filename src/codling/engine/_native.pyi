@@ -126,11 +126,10 @@ class CachedSequence:
     """What a session keeps: a cache, and which tokens it holds."""
 
     def __init__(self, model: Model, adapter: Adapter | None, adapter_name: str) -> None: ...
-
-    @property
-    def ids(self) -> np.ndarray: ...
+    def ids(self) -> np.ndarray:
+        """The tokens that it holds."""
     def export_pages(self) -> np.ndarray:
-        """The bytes of the keys and values of `ids`."""
+        """The bytes of their keys and values."""
     def restore(self, model: Model, ids: np.ndarray, pages: np.ndarray) -> None:
         """Begin with what another one exported whose model has the same kv_layout."""
 

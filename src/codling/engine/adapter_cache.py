@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import NamedTuple, final
 
 from codling.artifact.layout import (
-    ADAPTERS_DIRECTORY,
     ADAPTER_CONFIG_FILE,
     ADAPTER_WEIGHTS_FILE,
+    ADAPTERS_DIRECTORY,
     BASE_KEY,
     NO_ADAPTER,
     find_adapter,

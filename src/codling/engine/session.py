@@ -129,7 +129,7 @@ class Session:
         """
         self._shared.scheduler.settle(self._sequence)
         pages = self._sequence.export_pages()
-        write_session(path, StoredSession(self._sequence.ids, pages, self._adapter.reference, self._origin()))
+        write_session(path, StoredSession(self._sequence.ids(), pages, self._adapter.reference, self._origin()))
 
     def restore(self, path: Path, stored: StoredSession) -> None:
         """For `Engine.load_session`."""
@@ -166,5 +166,7 @@ class Session:
         for begin in range(0, len(ids), TOKENS_PER_STEP):
             chunk = list(ids[begin : begin + TOKENS_PER_STEP])
             num_logits = min(len(chunk), max(0, begin + len(chunk) - (len(ids) - num_last)))
-            rows.append(self._shared.model.run([_native.Segment(cache, begin, chunk, self._adapter.weights, num_logits)]))
+            rows.append(
+                self._shared.model.run([_native.Segment(cache, begin, chunk, self._adapter.weights, num_logits)])
+            )
         return np.concatenate(rows)

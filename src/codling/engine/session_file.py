@@ -63,7 +63,9 @@ def read_session(path: Path) -> StoredSession:
     if specs != {IDS: ("U8", 2, (4,)), PAGES: ("U8", 1, ())} or ADAPTER_KEY not in metadata:
         raise UserError(f"{path}: a damaged session; say the conversation again")
     ids = tensors[IDS].reshape(-1).view("<i4").astype(np.int32)
-    origin = {key.removeprefix(ORIGIN_PREFIX): value for key, value in metadata.items() if key.startswith(ORIGIN_PREFIX)}
+    origin = {
+        key.removeprefix(ORIGIN_PREFIX): value for key, value in metadata.items() if key.startswith(ORIGIN_PREFIX)
+    }
     return StoredSession(ids, tensors[PAGES], metadata[ADAPTER_KEY], origin)
 
 
@@ -71,4 +73,6 @@ def check_origin(path: Path, stored: StoredSession, origin: Origin) -> None:
     """Errors: `UserError` for the first thing that is not what the session was saved with."""
     for name, value in origin.items():
         if stored.origin.get(name) != value:
-            raise UserError(f"{path}: was saved with another {name}; say the conversation again, or open what it was with")
+            raise UserError(
+                f"{path}: was saved with another {name}; say the conversation again, or open what it was with"
+            )
