@@ -3,6 +3,7 @@
 // V has, besides what float_kernels.hpp asks for:
 //   Int, load_int, set_int, set_quad            bytes or 32-bit numbers; set_quad repeats four bytes
 //   kRaised, raise                              whether products want int8 + 128 as their first factor
+//   no_products                                 where sums begin, if not elsewhere: zeros
 //   add_products(sums, first, second)           sums + four products a lane; first is from raise, or between 0 and 127
 //   add_digits(high, low)                       high * kDigitBase + low, as floats
 //   prefetch                                    the cache line of an address
@@ -67,8 +68,8 @@ void score_int8(const AttentionPage& page, std::int64_t row, const std::int8_t* 
     typename V::Int high[kRows][kVectors], low[kRows][kVectors];
     for (int r = 0; r < kRows; ++r) {
       for (int i = 0; i < kVectors; ++i) {
-        high[r][i] = V::set_int(0);
-        low[r][i] = V::set_int(V::kRaised ? page.corrections[page.digit_row(row + r)] : 0);
+        high[r][i] = V::no_products();
+        low[r][i] = V::kRaised ? V::set_int(page.corrections[page.digit_row(row + r)]) : V::no_products();
       }
     }
     const auto* keys = static_cast<const std::int8_t*>(page.block.keys) + slot * kColumnsPerStep;
@@ -108,7 +109,10 @@ void add_int8_values(const AttentionPage& page, std::int64_t row, const std::int
   const std::int64_t num_quads = divide_up(page.num_visible(row + kRows - 1), kColumnsPerStep);
   typename V::Int high[kRows][kVectors], low[kRows][kVectors];
   for (int r = 0; r < kRows; ++r) {
-    for (int i = 0; i < kVectors; ++i) high[r][i] = low[r][i] = V::set_int(0);
+    for (int i = 0; i < kVectors; ++i) {
+      high[r][i] = V::no_products();
+      low[r][i] = V::no_products();
+    }
   }
   const auto* values = static_cast<const std::int8_t*>(page.block.values) + dim * kColumnsPerStep;
   for (std::int64_t quad = 0; quad < num_quads; ++quad, values += quad_bytes) {

@@ -92,6 +92,12 @@ struct WithInts : V {
     __builtin_memcpy(&quad, p, sizeof quad);
     return _mm256_set1_epi32(quad);
   }
+  // What gcc 12 knows to be zeros it copies again and again, until no register is left for the sums.
+  static Int no_products() {
+    Int zeros = _mm256_setzero_si256();
+    asm("" : "+x"(zeros));
+    return zeros;
+  }
   static Int raise(Int a) { return _mm256_xor_si256(a, _mm256_set1_epi8(-128)); }
   static Int add_products(Int sums, Int first, Int second) { return Dot::add_small_products(sums, first, second); }
   static Float add_digits(Int high, Int low) { return _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_slli_epi32(high, kDigitBits), low)); }

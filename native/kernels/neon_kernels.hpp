@@ -32,6 +32,7 @@ struct V {
   static Int set_int(std::int32_t x) { return vdupq_n_s32(x); }
   static Int set_quad(const std::int8_t* p) { return vdupq_n_s32(read<std::int32_t>(p)); }
   static Int raise(Int a) { return a; }
+  static Int no_products() { return vdupq_n_s32(0); }
   static Int add_products(Int sums, Int first, Int second) {
     return vdotq_s32(sums, vreinterpretq_s8_s32(first), vreinterpretq_s8_s32(second));
   }
