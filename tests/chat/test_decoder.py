@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codling.chat.decoder import Decoder, Guesses, Opened
+from codling.chat.decoder import Decoder, Opened, Proposals
 from codling.chat.session import Session
-from codling.commands.open_bundle import Backend, Drawing, Running, open_bundle
+from codling.commands.open_bundle import Backend, Drawing, KvType, Running, open_bundle
 from codling.errors import UserError
 
 EXACT = {
     "jax": Running(Backend.JAX),
-    "engine": Running(Backend.ENGINE, threads=1, rounding=False),
+    "engine": Running(Backend.ENGINE, threads=1, kv=KvType.F32, rounding=False),
 }
 
 
@@ -49,7 +49,7 @@ def test_both_say_the_same(pair: Any, side: str, adapter: str | None) -> None:
 def test_both_are_decoders(pair: Any, backend: str) -> None:
     decoder = opened(pair.device, backend).decoder
     assert isinstance(decoder, Decoder)
-    assert decoder.guesses == Guesses(0, 0)
+    assert decoder.proposals == Proposals(0, 0)
 
 
 def test_a_seed_draws_the_same_tokens(pair: Any, backend: str) -> None:

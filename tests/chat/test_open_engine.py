@@ -10,19 +10,25 @@ from codling.errors import UserError
 
 
 def opened(path: Path, **options: Any) -> Opened:
-    usual = {"num_threads": 1, "rounds_activations": True, "draft": None, "speculate": "none"}
+    usual: dict[str, Any] = {
+        "num_threads": 1,
+        "kv_type": "int8",
+        "rounds_activations": True,
+        "draft": None,
+        "speculate": "none",
+    }
     return open_on_engine(path, None, Sampling(), **(usual | options))
 
 
 @pytest.mark.parametrize("speculate", ["lookup", "draft"])
-def test_guessing_changes_no_token_and_is_counted(pair: Any, speculate: str) -> None:
+def test_speculation_changes_no_token_and_is_counted(pair: Any, speculate: str) -> None:
     prompt = [30, 40, 50] * 8
     plain = list(opened(pair.device).decoder.run(prompt, 20, ()))
-    guessing = opened(pair.device, draft=pair.device if speculate == "draft" else None, speculate=speculate).decoder
-    assert list(guessing.run(prompt, 20, ())) == plain
-    proposed, accepted = guessing.guesses
+    speculating = opened(pair.device, draft=pair.device if speculate == "draft" else None, speculate=speculate).decoder
+    assert list(speculating.run(prompt, 20, ())) == plain
+    proposed, accepted = speculating.proposals
     assert 0 <= accepted <= proposed
-    # A model that drafts for itself guesses right.
+    # A model that drafts for itself is right.
     assert speculate == "lookup" or accepted > 10
 
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from codling.commands.open_bundle import ENGINE_ONLY, Backend, Drawing, Running, open_bundle
+from codling.commands.open_bundle import ENGINE_ONLY, Backend, Drawing, KvType, Running, open_bundle
 from codling.errors import UserError
 
 GIVEN: dict[str, Any] = {
@@ -11,6 +11,7 @@ GIVEN: dict[str, Any] = {
     "min_p": 0.1,
     "repetition_penalty": 1.1,
     "threads": 2,
+    "kv": KvType.F32,
     "rounding": False,
     "draft": Path("small"),
     "lookup": True,
@@ -29,7 +30,7 @@ def test_what_jax_does_not_have_is_refused_and_not_left_out(pair: Any, name: str
         open_bundle(pair.device, None, drawing, running)
 
 
-def test_two_ways_to_guess_are_refused(pair: Any) -> None:
+def test_two_sources_of_proposals_are_refused(pair: Any) -> None:
     with pytest.raises(UserError, match="--draft and --lookup"):
         open_bundle(pair.device, None, Drawing(), Running(draft=pair.device, lookup=True))
 

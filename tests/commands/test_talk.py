@@ -66,7 +66,7 @@ def test_the_engine_answers_without_jax(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_engine_draws_and_guesses_as_it_is_told(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+def test_the_engine_draws_and_proposes_as_it_is_told(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     def ask(*more: str) -> dict[str, Any]:
         arguments = (
             "generate",
@@ -88,7 +88,7 @@ def test_the_engine_draws_and_guesses_as_it_is_told(capsys: pytest.CaptureFixtur
     assert ask("--draft", "device")["accepted_tokens"] > 0
     for other in (warm, ("--repetition-penalty", "5"), ("--adapter", "none")):
         assert ask(*other)["text"] != plain["text"]
-    assert ask("--no-rounding")["answer_tokens"] == ask("--backend", "jax")["answer_tokens"]
+    assert ask("--no-rounding", "--kv", "f32")["text"] == ask("--backend", "jax")["text"]
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,7 @@ def test_the_engine_draws_and_guesses_as_it_is_told(capsys: pytest.CaptureFixtur
         (["generate", "server", "--prompt", "x", "--tools", "text.txt"], "text.txt: not JSON"),
         (["generate", "server", "--prompt", "x", "--tools", "nowhere.json"], "nowhere.json: no such file"),
         (["generate", "server", "--prompt", "x", "--backend", "gpu"], "Invalid value for '--backend'"),
+        (["generate", "server", "--prompt", "x", "--kv", "int4"], "Invalid value for '--kv'"),
         (["generate", "server", "--prompt", "x", "--threads", "0"], "Invalid value for '--threads'"),
         (["generate", "server", "--prompt", "x", "--draft", "nowhere"], "nowhere: no such directory"),
         (["generate", "nowhere", "--prompt", "x", "--backend", "jax"], "nowhere: no such directory"),

@@ -20,5 +20,5 @@ def answer_json(answer: Answer, session: Session, identity: str, text: str) -> d
         "answer_tokens": answer.answer_tokens,
         "context_used_tokens": session.context_used_tokens,
         "context_length_tokens": session.context_length_tokens,
-        **answer.guesses._asdict(),
+        **answer.proposals._asdict(),
     }

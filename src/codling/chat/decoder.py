@@ -9,8 +9,8 @@ Drawn = Generator[int, None, None]
 """Tokens as they come; closing it ends the work on them."""
 
 
-class Guesses(NamedTuple):
-    """How many tokens of an answer were guessed, to be checked several at once, and how many guesses were right."""
+class Proposals(NamedTuple):
+    """How many tokens were proposed for an answer by speculation, and how many of them it kept."""
 
     proposed_tokens: int
     accepted_tokens: int
@@ -25,7 +25,7 @@ class Decoder(Protocol):
         """Tokens that prompt and answer may have together."""
 
     @property
-    def guesses(self) -> Guesses:
+    def proposals(self) -> Proposals:
         """Of the last answer."""
 
     def check_fits(self, prompt: Sequence[int]) -> None:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from codling.chat.decoder import Drawn, Guesses
+from codling.chat.decoder import Drawn, Proposals
 from codling.errors import UserError
 from codling.model.generate import Sampling, extend_cache, sample
 from codling.model.kv_cache import KVCache, empty_cache
@@ -40,9 +40,9 @@ class JaxDecoder:
         """What the cache holds."""
 
     @property
-    def guesses(self) -> Guesses:
+    def proposals(self) -> Proposals:
         """Every token is drawn by itself."""
-        return Guesses(0, 0)
+        return Proposals(0, 0)
 
     @property
     def context_length_tokens(self) -> int:

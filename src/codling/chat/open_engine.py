@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import final
 
-from codling.chat.decoder import Drawn, Guesses, Opened
+from codling.chat.decoder import Drawn, Opened, Proposals
 from codling.engine.engine import Engine
 from codling.engine.reply import Speculate
 from codling.engine.sampling import Sampling
@@ -17,12 +17,15 @@ def open_on_engine(
     sampling: Sampling,
     *,
     num_threads: int | None,
+    kv_type: str,
     rounds_activations: bool,
     draft: Path | None,
     speculate: Speculate,
 ) -> Opened:
     """Map a bundle, its adapter, and a draft model if one is named. Errors: as for `Engine.open` and its `session`."""
-    engine = Engine.open(bundle, num_threads=num_threads, rounds_activations=rounds_activations, draft=draft)
+    engine = Engine.open(
+        bundle, num_threads=num_threads, kv_type=kv_type, rounds_activations=rounds_activations, draft=draft
+    )
     session = engine.session(adapter=adapter, sampling=sampling)
     return Opened(engine.tokenizer, EngineDecoder(session, speculate), session.identity)
 
@@ -34,7 +37,7 @@ class EngineDecoder:
     def __init__(self, session: Session, speculate: Speculate) -> None:
         self._session = session
         self._speculate = speculate
-        self.guesses = Guesses(0, 0)
+        self.proposals = Proposals(0, 0)
         """Of the last answer."""
 
     @property
@@ -60,4 +63,4 @@ class EngineDecoder:
         finally:
             # Also where the reader has left in the middle: the session is free for the next answer.
             reply.cancel()
-            self.guesses = Guesses(reply.usage.proposed_tokens, reply.usage.accepted_tokens)
+            self.proposals = Proposals(reply.usage.proposed_tokens, reply.usage.accepted_tokens)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any, Literal, NamedTuple
 
-from codling.chat.decoder import Decoder, Guesses
+from codling.chat.decoder import Decoder, Proposals
 from codling.errors import UserError
 from codling.tokenizer.assistant_turn import AssistantTurn, parse_assistant
 from codling.tokenizer.chat_template import check_template, encode_chat
@@ -32,7 +32,7 @@ class Answer(NamedTuple):
     first_token_s: float
     """From the question to the first token: the prompt, and with JAX at first the compilation."""
     time_s: float
-    guesses: Guesses
+    proposals: Proposals
     """Of its tokens."""
 
     @property
@@ -138,7 +138,7 @@ class Session:
                 answer_tokens=len(ids),
                 first_token_s=first_token_s,
                 time_s=time.perf_counter() - start_s,
-                guesses=self._decoder.guesses,
+                proposals=self._decoder.proposals,
             )
             self.context_used_tokens = len(prompt) + len(ids)
             if messages is not None:

@@ -85,9 +85,9 @@ def _show_answer(session: Session, pieces: Iterator[str], console: Console) -> A
         say(console, f"a tool call that cannot be read ({malformed.problem}): {malformed.text}")
     used = f"context {session.context_used_tokens} / {session.context_length_tokens}"
     speed = f"{answer.answer_tokens} tokens, {answer.tokens_per_s:.0f} a second"
-    proposed, accepted = answer.guesses
-    guesses = f"{accepted} of {proposed} guesses right" if proposed else None
-    notes = [used, speed, guesses, REASON_NOTES.get(answer.finish_reason)]
+    proposed, accepted = answer.proposals
+    kept = f"{accepted} of {proposed} proposals kept" if proposed else None
+    notes = [used, speed, kept, REASON_NOTES.get(answer.finish_reason)]
     say(console, " · ".join(note for note in notes if note), style="dim")
     return answer
 

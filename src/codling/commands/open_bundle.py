@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from codling.chat.decoder import Opened
 
 
+ENGINE_PANEL = "Only on the engine"
+
+
 class Backend(StrEnum):
     """What runs a bundle."""
 
@@ -19,7 +22,13 @@ class Backend(StrEnum):
     JAX = "jax"
 
 
-ENGINE_PANEL = "Only on the engine"
+class KvType(StrEnum):
+    """How the engine keeps keys and values."""
+
+    INT8 = "int8"
+    BF16 = "bf16"
+    F32 = "f32"
+
 
 BackendName = Annotated[
     Backend, Option("--backend", help="What runs the model: the native engine, or JAX as in training.")
@@ -55,6 +64,14 @@ RepetitionPenalty = Annotated[
 Threads = Annotated[
     int | None, Option("--threads", min=1, help="Default: one a processor.", rich_help_panel=ENGINE_PANEL)
 ]
+KvTypeName = Annotated[
+    KvType,
+    Option(
+        "--kv",
+        help="How keys and values are kept: int8 takes the least memory and time, f32 is exact.",
+        rich_help_panel=ENGINE_PANEL,
+    ),
+]
 Rounding = Annotated[
     bool,
     Option(
@@ -68,7 +85,7 @@ DraftPath = Annotated[
     Option(
         "--draft",
         metavar="BUNDLE",
-        help="A smaller bundle of the same tokenizer, to guess ahead: the same answer, often sooner.",
+        help="A smaller bundle of the same tokenizer that writes ahead: the same answer, often sooner.",
         rich_help_panel=ENGINE_PANEL,
     ),
 ]
@@ -76,7 +93,7 @@ Lookup = Annotated[
     bool,
     Option(
         "--lookup",
-        help="Guess ahead from what was said before: the same answer, often sooner.",
+        help="Try what came next when this was said before: the same answer, often sooner.",
         rich_help_panel=ENGINE_PANEL,
     ),
 ]
@@ -98,12 +115,13 @@ class Running(NamedTuple):
 
     backend: Backend = Backend.ENGINE
     threads: int | None = None
+    kv: KvType = KvType.INT8
     rounding: bool = True
     draft: Path | None = None
     lookup: bool = False
 
 
-ENGINE_ONLY = ("top_k", "min_p", "repetition_penalty", "threads", "rounding", "draft", "lookup")
+ENGINE_ONLY = ("top_k", "min_p", "repetition_penalty", "threads", "kv", "rounding", "draft", "lookup")
 
 
 def open_bundle(bundle: Path, adapter: str | None, drawing: Drawing, running: Running) -> "Opened":
@@ -116,13 +134,14 @@ def open_bundle(bundle: Path, adapter: str | None, drawing: Drawing, running: Ru
     from codling.engine.sampling import Sampling
 
     if running.draft is not None and running.lookup:
-        raise UserError("--draft and --lookup are two ways to guess; leave one of them out")
+        raise UserError("--draft and --lookup are two sources of proposals; leave one of them out")
     speculate: Any = "draft" if running.draft else "lookup" if running.lookup else "none"
     return open_on_engine(
         bundle,
         adapter,
         Sampling(**drawing._asdict()),
         num_threads=running.threads,
+        kv_type=running.kv.value,
         rounds_activations=running.rounding,
         draft=running.draft,
         speculate=speculate,

@@ -11,6 +11,8 @@ from codling.commands.open_bundle import (
     BackendName,
     DraftPath,
     Drawing,
+    KvType,
+    KvTypeName,
     Lookup,
     MinP,
     RepetitionPenalty,
@@ -55,6 +57,7 @@ def generate(
     tools: ToolsFile = None,
     backend: BackendName = Backend.ENGINE,
     threads: Threads = None,
+    kv: KvTypeName = KvType.INT8,
     rounding: Rounding = True,
     draft: DraftPath = None,
     lookup: Lookup = False,
@@ -68,7 +71,7 @@ def generate(
         raise UserError("--raw writes on from plain text; leave out --system and --tools, or --raw")
     _check_utf8("--prompt", prompt)
     drawing = Drawing(temperature, top_p, top_k, min_p, repetition_penalty, seed)
-    running = Running(backend, threads, rounding, draft, lookup)
+    running = Running(backend, threads, kv, rounding, draft, lookup)
     session, identity = _open_session(bundle, adapter, system, tools, max_tokens, drawing, running)
     pieces = session.continue_text(prompt) if raw else session.ask(prompt)
     if as_json:
@@ -103,6 +106,7 @@ def chat(
     seed: Seed = 0,
     backend: BackendName = Backend.ENGINE,
     threads: Threads = None,
+    kv: KvTypeName = KvType.INT8,
     rounding: Rounding = True,
     draft: DraftPath = None,
     lookup: Lookup = False,
@@ -111,7 +115,7 @@ def chat(
     from codling.chat.terminal import run_chat, say
 
     drawing = Drawing(temperature, top_p, top_k, min_p, repetition_penalty, seed)
-    running = Running(backend, threads, rounding, draft, lookup)
+    running = Running(backend, threads, kv, rounding, draft, lookup)
     session, identity = _open_session(bundle, adapter, system, tools, max_tokens, drawing, running)
     session.check_chat()
     console = open_console()
