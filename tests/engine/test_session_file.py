@@ -71,13 +71,14 @@ def test_a_session_that_answers_is_not_saved(device: Path, tmp_path: Path) -> No
 def test_what_was_saved_with_something_else_is_refused(pair: Any, device: Path, tmp_path: Path) -> None:
     path = tmp_path / "session"
     saved(Engine.open(device, num_threads=1), path)
-    for open_other, problem in (
-        (lambda: Engine.open(pair.server), "another base"),
-        (lambda: Engine.open(device, kv_type="f32"), "another type of keys and values"),
-        (lambda: Engine.open(device, rounds_activations=False), "another kind of activations"),
-    ):
+    others: tuple[tuple[Path, dict[str, Any], str], ...] = (
+        (pair.server, {}, "another base"),
+        (device, {"kv_type": "f32"}, "another type of keys and values"),
+        (device, {"rounds_activations": False}, "another kind of activations"),
+    )
+    for directory, how, problem in others:
         with pytest.raises(UserError, match=problem):
-            open_other().load_session(path)
+            Engine.open(directory, **how).load_session(path)
     weights = device / "adapters" / "recovery" / "adapter_model.safetensors"
     tensors, metadata = read_tensors(weights)
     write_tensors(weights, {name: tensor * 2 for name, tensor in tensors.items()}, metadata)
