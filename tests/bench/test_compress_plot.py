@@ -2,7 +2,7 @@ from codling.bench.compress_plot import draw_compress_figures
 from tests.bench.sample_figures import FIGURES, figure
 
 
-def test_the_picture_has_others_as_points_and_no_studies_of_parts() -> None:
+def test_the_picture_has_others_by_number_and_no_studies_of_parts() -> None:
     drawn = draw_compress_figures(FIGURES)
     assert drawn == draw_compress_figures(FIGURES)
     text = drawn.decode()

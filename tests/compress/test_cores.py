@@ -35,5 +35,7 @@ def test_products_are_the_same_as_alone() -> None:
 
 
 def test_pieces_of_pieces_do_not_wait_for_each_other() -> None:
-    inner = lambda piece: sum(on_all_cores(lambda one: one * piece, range(4)))  # noqa: E731
+    def inner(piece: int) -> int:
+        return sum(on_all_cores(lambda one: one * piece, range(4)))
+
     assert on_all_cores(inner, range(8)) == [6 * piece for piece in range(8)]

@@ -194,8 +194,8 @@ class _Passes:
         before, errors, shapes = [rows], dict[str, dict[int, np.ndarray]](), dict[str, tuple[int, int]]()
         config = self._config
         for layer, block in self._blocks():
-            fed_by, rows = moments_and_after(block, rows, *self._shape)
-            for path, weight, moments, feedback in _with_feedback(block, fed_by):
+            fed, rows = moments_and_after(block, rows, *self._shape)
+            for path, weight, moments, feedback in _with_feedback(block, fed):
                 name = tensor_name(layer, path)
                 require_finite(weight, name)
                 shapes[name] = weight.shape[0], weight.shape[1]
@@ -223,7 +223,7 @@ class _Passes:
         """What each width of each matrix costs the model, in nats a token."""
         measured, nats = MeasuredSensitivity(self._model, before), dict[str, dict[int, float]]()
         for layer, block in self._blocks():
-            for path, weight, _, feedback in self._fed(block, before[layer]):
+            for path, weight, _, feedback in _with_feedback(block, block_moments(block, before[layer], *self._shape)):
                 name = tensor_name(layer, path)
                 nats[name] = {}
                 for width in self._config.widths_bits:
@@ -255,13 +255,10 @@ class _Passes:
         importance: dict[str, np.ndarray],
     ) -> dict[str, PalettizedMatrix]:
         matrices = {}
-        for path, weight, _, feedback in self._fed(block, rows):
+        for path, weight, _, feedback in _with_feedback(block, block_moments(block, rows, *self._shape)):
             name = tensor_name(layer, path)
             matrices[name] = self._palettized(name, weight, feedback, allocation.width_bits[name], importance)
         return matrices
-
-    def _fed(self, block: Block, rows: list[Hidden]) -> Iterator[tuple[str, np.ndarray, np.ndarray, Feedback]]:
-        return _with_feedback(block, block_moments(block, rows, *self._shape))
 
     def _palettized(
         self,
