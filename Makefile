@@ -52,8 +52,9 @@ $(VENV)/bin/python:
 	  echo "codling needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-# The engine is compiled by what the lock pins, not in an environment of pip's own.
-$(VENV)/run.stamp: requirements.lock requirements-build.lock pyproject.toml | $(VENV)/bin/python
+# The engine is compiled by what the lock pins, not in an environment of pip's own; and again when its sources change.
+ENGINE := native/CMakeLists.txt $(wildcard native/*/*.cpp native/*/*.hpp)
+$(VENV)/run.stamp: requirements.lock requirements-build.lock pyproject.toml $(ENGINE) | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-build.lock
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

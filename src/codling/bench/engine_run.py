@@ -13,6 +13,8 @@ LLAMA, TRANSFORMERS = "llama.cpp", "transformers"
 PEERS = (LLAMA, TRANSFORMERS)
 LONGEST_RUN_TOKENS = 1024
 """Room for what is generated after the longest context."""
+COLUMN_BLOCK = 256
+"""llama.cpp's K types take this many columns at a time and quietly become others for another number."""
 
 
 class EngineBenchConfig(NamedTuple):
@@ -54,10 +56,14 @@ class EngineRun(NamedTuple):
 
 
 def bench_shape(config: EngineBenchConfig) -> ModelConfig:
-    """The named size, with room for the longest context and prompt. Errors: `UserError` for an unknown one."""
+    """The named size, wide enough for all types of the peer, with room for the longest context and prompt.
+
+    Errors: `UserError` for an unknown one.
+    """
     longest = max(*config.contexts_tokens, *config.prompts_tokens) + LONGEST_RUN_TOKENS
     shape = named_size(config.size)
-    return replace(shape, context_length_tokens=max(shape.context_length_tokens, longest))
+    ffn_dim = -(-shape.ffn_dim // COLUMN_BLOCK) * COLUMN_BLOCK
+    return replace(shape, ffn_dim=ffn_dim, context_length_tokens=max(shape.context_length_tokens, longest))
 
 
 def cache_bytes_per_token(shape: ModelConfig) -> int:
