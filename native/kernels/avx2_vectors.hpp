@@ -37,6 +37,18 @@ struct V {
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
   }
+  static Float sum_each(const Float (&rows)[kWidth]) {
+    // Half k of of_four[i] has the lanes of row 4 k + i, added up to four.
+    Float of_four[4], of_two[2];
+    for (int i = 0; i < 4; ++i) {
+      of_four[i] = _mm256_add_ps(_mm256_permute2f128_ps(rows[i], rows[i + 4], 0x20), _mm256_permute2f128_ps(rows[i], rows[i + 4], 0x31));
+    }
+    for (int i = 0; i < 2; ++i) {
+      const Float a = of_four[2 * i], b = of_four[2 * i + 1];
+      of_two[i] = _mm256_add_ps(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xee));
+    }
+    return _mm256_add_ps(_mm256_shuffle_ps(of_two[0], of_two[1], 0x88), _mm256_shuffle_ps(of_two[0], of_two[1], 0xdd));
+  }
   static float largest(Float a) {
     const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));

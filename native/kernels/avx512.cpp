@@ -51,6 +51,23 @@ struct V {
   static Float abs(Float a) { return _mm512_abs_ps(a); }
   static Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
   static float sum(Float a) { return _mm512_reduce_add_ps(a); }
+  static Float sum_each(const Float (&rows)[kWidth]) {
+    // Quarter k of of_four[i] has the lanes of row 4 k + i, added up to four.
+    Float of_four[4], of_two[2];
+    for (int i = 0; i < 4; ++i) {
+      Float halves[2];
+      for (int j = 0; j < 2; ++j) {
+        const Float a = rows[i + 8 * j], b = rows[i + 8 * j + 4];
+        halves[j] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+      }
+      of_four[i] = _mm512_add_ps(_mm512_shuffle_f32x4(halves[0], halves[1], 0x88), _mm512_shuffle_f32x4(halves[0], halves[1], 0xdd));
+    }
+    for (int i = 0; i < 2; ++i) {
+      const Float a = of_four[2 * i], b = of_four[2 * i + 1];
+      of_two[i] = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+    }
+    return _mm512_add_ps(_mm512_shuffle_ps(of_two[0], of_two[1], 0x88), _mm512_shuffle_ps(of_two[0], of_two[1], 0xdd));
+  }
   static float largest(Float a) { return _mm512_reduce_max_ps(a); }
   static Float round(Float a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static Float times_power_of_two(Float a, Float n) { return _mm512_scalef_ps(a, n); }

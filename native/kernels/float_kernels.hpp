@@ -8,6 +8,7 @@
 //   load_as<type>, load_first_as<type>          the same from stored weights, as floats
 //   add, sub, mul, div, min, max, abs, fma      fma(a, b, c) = a * b + c; min and max give b where a is not a number
 //   sum, largest                                across the lanes
+//   sum_each                                    sums of as many vectors as a vector has lanes, each as by sum
 //   round, times_power_of_two                   to the nearest even; x * 2^n for whole n from -126 to 127
 //   store_int8                                  rounds lanes between -127 and 127
 //   kDenseRows                                  rows of a dense tile of four tokens that the registers hold
@@ -18,6 +19,9 @@
 #include "kernels/sets.hpp"
 
 namespace codling {
+
+// Up to so many vectors of columns, adding up lanes costs more than the products.
+inline constexpr int kNarrowVectors = 4;
 
 // exp(x), relative error below 1e-6; 1e-38 below -87.3.
 // Cephes' polynomial after x = n ln 2 + r, |r| <= ln 2 / 2 (https://www.netlib.org/cephes, expf).
@@ -38,6 +42,14 @@ typename V::Float exponential(typename V::Float x) {
   p = V::fma(p, r, V::set(5.0000001201e-1F));
   p = V::fma(p, V::mul(r, r), V::add(r, V::set(1.0F)));
   return V::times_power_of_two(p, n);
+}
+
+// Calls `whole(place)` for whole vectors of `count` floats, and `part(place, n)` for the n that are left, if any.
+template <typename V, typename Whole, typename Part>
+void for_vectors(std::int64_t count, Whole whole, Part part) {
+  std::int64_t place = 0;
+  for (; place + V::kWidth <= count; place += V::kWidth) whole(place);
+  if (place < count) part(place, static_cast<int>(count - place));
 }
 
 // A few rows times a few tokens. Each output is summed in the same order whatever the tile.
@@ -82,10 +94,44 @@ void dense_rows(const DenseView& matrix, const FloatTokens& x, std::int64_t row,
   for (; token < x.num_tokens; ++token) dense_tile<V, kType, kRows, 1>(matrix, x, row, token, out, add);
 }
 
+// A vector of rows of a few columns, such as the second matrix of an adapter has: their sums end side by side. Outputs are
+// those of dense_tile.
+template <typename V, DenseType kType>
+void narrow_rows(const DenseView& matrix, const FloatTokens& x, std::int64_t row, const Outputs& out, bool add) {
+  const std::int64_t num_columns = matrix.num_columns;
+  const auto scales = matrix.row_scales ? V::load(matrix.row_scales + row) : V::set(1.0F);
+  for (std::int64_t token = 0; token < x.num_tokens; ++token) {
+    typename V::Float sums[V::kWidth];
+    for (auto& sum : sums) sum = V::zero();
+    for_vectors<V>(
+        num_columns,
+        [&](std::int64_t column) {
+          const auto inputs = V::load(x.values + token * x.stride + column);
+#pragma GCC unroll 16
+          for (int r = 0; r < V::kWidth; ++r) {
+            sums[r] = V::fma(V::template load_as<kType>(matrix.values, (row + r) * num_columns + column), inputs, sums[r]);
+          }
+        },
+        [&](std::int64_t column, int n) {
+          const auto inputs = V::load_first(x.values + token * x.stride + column, n);
+#pragma GCC unroll 16
+          for (int r = 0; r < V::kWidth; ++r) {
+            sums[r] = V::fma(V::template load_first_as<kType>(matrix.values, (row + r) * num_columns + column, n), inputs, sums[r]);
+          }
+        });
+    float* outputs = out.values + token * out.stride + row;
+    const auto of_rows = V::mul(V::sum_each(sums), scales);
+    V::store(outputs, add ? V::add(V::load(outputs), of_rows) : of_rows);
+  }
+}
+
 template <typename V, DenseType kType>
 void dense_of_type(const DenseView& matrix, const FloatTokens& x, std::int64_t first, std::int64_t last, const Outputs& out, bool add) {
   constexpr int kRows = V::kDenseRows;
   std::int64_t row = first;
+  if (matrix.num_columns <= kNarrowVectors * V::kWidth) {
+    for (; row + V::kWidth <= last; row += V::kWidth) narrow_rows<V, kType>(matrix, x, row, out, add);
+  }
   for (; row + kRows <= last; row += kRows) dense_rows<V, kType, kRows>(matrix, x, row, out, add);
   for (; row < last; ++row) dense_rows<V, kType, 1>(matrix, x, row, out, add);
 }
@@ -102,14 +148,6 @@ void dense(const DenseView& matrix, const FloatTokens& x, std::int64_t first, st
     case DenseType::kI8:
       return dense_of_type<V, DenseType::kI8>(matrix, x, first, last, out, add);
   }
-}
-
-// Calls `whole(place)` for whole vectors of `count` floats, and `part(place, n)` for the n that are left, if any.
-template <typename V, typename Whole, typename Part>
-void for_vectors(std::int64_t count, Whole whole, Part part) {
-  std::int64_t place = 0;
-  for (; place + V::kWidth <= count; place += V::kWidth) whole(place);
-  if (place < count) part(place, static_cast<int>(count - place));
 }
 
 // What is not a number loses against the maximum so far, as in the plain loops.

@@ -54,6 +54,9 @@ struct V {
   static Float abs(Float a) { return vabsq_f32(a); }
   static Float fma(Float a, Float b, Float c) { return vfmaq_f32(c, a, b); }
   static float sum(Float a) { return vaddvq_f32(a); }
+  static Float sum_each(const Float (&rows)[kWidth]) {
+    return vpaddq_f32(vpaddq_f32(rows[0], rows[1]), vpaddq_f32(rows[2], rows[3]));
+  }
   static float largest(Float a) { return vmaxvq_f32(a); }
   static Float round(Float a) { return vrndnq_f32(a); }
   static Float times_power_of_two(Float a, Float n) {

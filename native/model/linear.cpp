@@ -7,6 +7,8 @@ namespace {
 
 // Pieces that each thread takes of a product, so that one that is held up leaves its rows to the others.
 constexpr std::int64_t kPiecesPerThread = 8;
+// Of the first product of an adapter, which alone is too short for more.
+constexpr std::int64_t kPartsOfRank = 4;
 
 bool is_rounded_for(const Matrix& matrix) {
   const DenseView* dense = std::get_if<DenseView>(&matrix);
@@ -20,8 +22,7 @@ void Linear::multiply(const FloatBuffer& input, std::span<const Product> product
   if (rounds_ && std::any_of(products.begin(), products.end(), [](const Product& one) { return is_rounded_for(*one.matrix); })) {
     rounded_.assign(input, kernels_, pool_);
   }
-  std::vector<std::vector<Reduced>> reduced;
-  for (const Product& product : products) reduced.push_back(reduce(input, product, adapted, layer));
+  reduce(input, products, adapted, layer);
   // All blocks of all products, one after the other.
   std::int64_t num_blocks = 0;
   for (const Product& product : products) num_blocks += divide_up(num_rows(*product.matrix), kRowsPerBlock);
@@ -36,7 +37,8 @@ void Linear::multiply(const FloatBuffer& input, std::span<const Product> product
       const std::int64_t first = first_block * kRowsPerBlock, last = std::min(last_block * kRowsPerBlock, rows);
       const Outputs out = products[index].output->outputs();
       multiply_rows(*products[index].matrix, input, first, last, out);
-      for (const Reduced& one : reduced[index]) {
+      for (const Reduced& one : reduced_) {
+        if (one.product != index) continue;
         const FloatTokens values = one.values.tokens(0, one.tokens->count);
         kernels_.dense(one.low_rank->up, values, first, last, {out.values + one.tokens->first * out.stride, out.stride}, true);
       }
@@ -44,20 +46,26 @@ void Linear::multiply(const FloatBuffer& input, std::span<const Product> product
   });
 }
 
-std::vector<Linear::Reduced> Linear::reduce(const FloatBuffer& input, const Product& product, std::span<const AdaptedTokens> adapted,
-                                            std::int64_t layer) {
-  std::vector<Reduced> reduced;
+void Linear::reduce(const FloatBuffer& input, std::span<const Product> products, std::span<const AdaptedTokens> adapted,
+                    std::int64_t layer) {
+  reduced_.clear();
   for (const AdaptedTokens& tokens : adapted) {
     if (!tokens.adapter) continue;
-    const std::int64_t rank = tokens.adapter->rank();
-    Reduced& one = reduced.emplace_back(Reduced{&tokens, &tokens.adapter->at(layer, product.projection), FloatBuffer(rank)});
-    one.values.resize(tokens.count);
-    const Outputs out = one.values.outputs();
-    pool_.for_range(rank, divide_up(rank, pool_.num_threads()), [&](std::int64_t begin, std::int64_t end) {
-      kernels_.dense(one.low_rank->down, input.tokens(tokens.first, tokens.count), begin, end, out, false);
-    });
+    for (std::size_t index = 0; index < products.size(); ++index) {
+      const LowRank& low_rank = tokens.adapter->at(layer, products[index].projection);
+      reduced_.push_back({&tokens, index, &low_rank, FloatBuffer(tokens.adapter->rank())});
+      reduced_.back().values.resize(tokens.count);
+    }
   }
-  return reduced;
+  const auto num_parts = static_cast<std::int64_t>(reduced_.size()) * kPartsOfRank;
+  pool_.for_range(num_parts, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t index = begin; index < end; ++index) {
+      Reduced& one = reduced_[index / kPartsOfRank];
+      const std::int64_t part = index % kPartsOfRank, rank = one.low_rank->down.num_rows;
+      kernels_.dense(one.low_rank->down, input.tokens(one.tokens->first, one.tokens->count), rank * part / kPartsOfRank,
+                     rank * (part + 1) / kPartsOfRank, one.values.outputs(), false);
+    }
+  });
 }
 
 void Linear::multiply_embedding(const FloatBuffer& input, const DenseView& embedding, const Outputs& out) {

@@ -36,21 +36,23 @@ class Linear {
   void multiply_embedding(const FloatBuffer& input, const DenseView& embedding, const Outputs& out);
 
  private:
-  // A x of one product and one adapter.
+  // A x of one adapter for the product of this index.
   struct Reduced {
     const AdaptedTokens* tokens;
+    std::size_t product;
     const LowRank* low_rank;
     FloatBuffer values;
   };
 
   void multiply_rows(const Matrix& matrix, const FloatBuffer& input, std::int64_t first, std::int64_t last, const Outputs& out) const;
   void multiply_blocks(const PaletteView& matrix, const FloatBuffer& input, std::int64_t first, std::int64_t last, const Outputs& out) const;
-  std::vector<Reduced> reduce(const FloatBuffer& input, const Product& product, std::span<const AdaptedTokens> adapted, std::int64_t layer);
+  void reduce(const FloatBuffer& input, std::span<const Product> products, std::span<const AdaptedTokens> adapted, std::int64_t layer);
 
   const Kernels& kernels_;
   ThreadPool& pool_;
   bool rounds_;
   Int8Buffer rounded_;
+  std::vector<Reduced> reduced_;
 };
 
 }  // namespace codling

@@ -156,6 +156,11 @@ class Dense(NamedTuple):
         as_bytes = self.stored.view(np.uint8).reshape(num_rows, num_columns * self.stored.itemsize)
         return _native.multiply_dense(kernels, as_bytes, self.type, self.row_scales, x, rounds, start)
 
+    def take_row(self, row: int) -> "Dense":
+        rows = slice(row, row + 1)
+        row_scales = None if self.row_scales is None else self.row_scales[rows]
+        return Dense(self.type, self.stored[rows], row_scales, self.weight[rows])
+
 
 def random_dense(type: str, shape: tuple[int, int]) -> Dense:
     random = np.random.default_rng(2)
@@ -181,6 +186,18 @@ def test_float_activations_times_dense(kernels: str, type: str, shape: tuple[int
         x = random_tokens(num_tokens, shape[1])
         assert_sums_equal(matrix.multiply(kernels, x), x, matrix.weight)
         assert_sums_equal(matrix.multiply(kernels, x, start=3.0), x, matrix.weight, 3.0)
+
+
+@pytest.mark.parametrize("kernels", ["scalar", *FAST])
+@pytest.mark.parametrize("type", ["F32", "F16", "BF16", "I8"])
+@pytest.mark.parametrize("num_columns", [1, 5, 8, 16, 17, 32, 64])
+def test_a_row_of_few_columns_does_not_depend_on_its_neighbors(kernels: str, type: str, num_columns: int) -> None:
+    matrix, x = random_dense(type, (39, num_columns)), random_tokens(5, num_columns)
+    together = matrix.multiply(kernels, x)
+    assert_sums_equal(together, x, matrix.weight)
+    for row in range(39):
+        alone = matrix.take_row(row).multiply(kernels, x)
+        np.testing.assert_array_equal(together[:, row], alone[:, 0])
 
 
 @pytest.mark.parametrize("kernels", ["scalar", *FAST])
