@@ -8,12 +8,19 @@ from codling.model.config import named_size
 def test_the_shape_has_room_for_the_longest_context() -> None:
     shape, named = bench_shape(EngineBenchConfig()), named_size("device_3b")
     assert shape.context_length_tokens > 32_768
-    assert vars(shape) | {"context_length_tokens": 0} == vars(named) | {"context_length_tokens": 0}
+    widened = {"context_length_tokens": 0, "ffn_dim": 8192}
+    assert vars(shape) | widened == vars(named) | widened
 
 
 def test_a_context_is_never_shortened() -> None:
     config = EngineBenchConfig(contexts_tokens=(0,), prompts_tokens=(5,))
-    assert bench_shape(config) == named_size("device_3b")
+    assert bench_shape(config).context_length_tokens == named_size("device_3b").context_length_tokens
+
+
+def test_every_type_of_the_peer_fits_the_shape() -> None:
+    shape = bench_shape(EngineBenchConfig())
+    assert shape.ffn_dim == 8192
+    assert bench_shape(EngineBenchConfig(size="mini_device")).ffn_dim % 256 == 0
 
 
 def test_unknown_sizes_are_refused() -> None:
