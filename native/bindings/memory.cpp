@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "bindings/arrays.hpp"
+#include "kernels/prefetch.hpp"
 #include "threads/pool.hpp"
 
 #ifdef CODLING_X86_64
@@ -40,8 +41,10 @@ __attribute__((target("avx2"))) std::uint64_t sum_avx2(const std::uint64_t* valu
   for (__m256i& sum : sums) sum = _mm256_setzero_si256();
   std::int64_t index = 0;
   for (; index + kRegisters * kNumbers <= count; index += kRegisters * kNumbers) {
+#pragma GCC unroll 8
     for (std::int64_t place = 0; place < kRegisters; ++place) {
       const auto* from = reinterpret_cast<const __m256i*>(values + index + place * kNumbers);
+      if (place % 2 == 0) fetch_ahead(from);
       sums[place] = _mm256_add_epi64(sums[place], _mm256_loadu_si256(from));
     }
   }
@@ -58,7 +61,9 @@ __attribute__((target("avx512f"))) std::uint64_t sum_avx512(const std::uint64_t*
   for (__m512i& sum : sums) sum = _mm512_setzero_si512();
   std::int64_t index = 0;
   for (; index + kRegisters * kNumbers <= count; index += kRegisters * kNumbers) {
+#pragma GCC unroll 8
     for (std::int64_t place = 0; place < kRegisters; ++place) {
+      fetch_ahead(values + index + place * kNumbers);
       sums[place] = _mm512_add_epi64(sums[place], _mm512_loadu_si512(values + index + place * kNumbers));
     }
   }

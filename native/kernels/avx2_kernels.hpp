@@ -8,6 +8,7 @@
 #pragma once
 
 #include "kernels/avx2_vectors.hpp"
+#include "kernels/prefetch.hpp"
 
 namespace codling {
 namespace {
@@ -65,6 +66,7 @@ void palette_int8_tile(const PaletteView& matrix, const Int8Tile& tile, std::int
     }
     const std::int64_t end = begin + chunks_per_scale < num_chunks ? begin + chunks_per_scale : num_chunks;
     for (std::int64_t index = begin; index < end; ++index, chunk += kChunkBytes) {
+      if (half == 0) fetch_ahead(chunk);
       __m256i packed[kHalves];
       for (int h = 0; h < kHalves; ++h) packed[h] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(chunk + h * kHalfBytes));
 #pragma GCC unroll 4

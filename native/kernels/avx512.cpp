@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include "kernels/attention.hpp"
+#include "kernels/prefetch.hpp"
 
 namespace codling {
 namespace {
@@ -119,6 +120,12 @@ __m512 scales_of(const PaletteView& matrix, std::int64_t block, __mmask16 rows) 
   return _mm512_mul_ps(of_table, _mm512_cvtph_ps(halves));
 }
 
+// Adds four products a lane: a quad of a token, from memory to all lanes, and the weights. gcc 12 loads quads into registers
+// of their own, until sums have to leave theirs.
+void add_quad(__m512i& sums, __m512i weights, const std::int8_t* quad) {
+  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(weights), "m"(*reinterpret_cast<const char(*)[kColumnsPerStep]>(quad)));
+}
+
 // A block of 16 rows times a tile of tokens. Few tokens alone would wait for one product after the other, so they sum in
 // several chains; whole numbers, so that chains change nothing.
 template <int kBits, int kWidth>
@@ -142,17 +149,13 @@ void palette_int8_tile(const PaletteView& matrix, const Int8Tile& tile, std::int
     }
     const std::int64_t end = begin + chunks_per_scale < num_chunks ? begin + chunks_per_scale : num_chunks;
     for (std::int64_t index = begin; index < end; ++index, chunk += kChunkBytes) {
+      fetch_ahead(chunk);
       const __m512i packed = _mm512_loadu_si512(chunk);
 #pragma GCC unroll 4
       for (int step = 0; step < kSteps; ++step) {
         const __m512i weights = _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16(packed, kBits * step), mask));
 #pragma GCC unroll 24
-        for (int t = 0; t < kWidth; ++t) {
-          std::int32_t quad;
-          __builtin_memcpy(&quad, quads + kColumnsPerStep * t, sizeof quad);
-          __m512i& dot = dots[t][step % kChains];
-          dot = _mm512_dpbusd_epi32(dot, weights, _mm512_set1_epi32(quad));
-        }
+        for (int t = 0; t < kWidth; ++t) add_quad(dots[t][step % kChains], weights, quads + kColumnsPerStep * t);
         quads += kColumnsPerStep * kWidth;
       }
     }
@@ -211,6 +214,7 @@ void palette_float_tile(const PaletteView& matrix, const FloatTokens& x, std::in
     for (auto& sum : of_token) sum = _mm512_setzero_ps();
   }
   for (std::int64_t index = 0; index < num_chunks; ++index, chunk += kChunkBytes) {
+    fetch_ahead(chunk);
     const __m512i packed = _mm512_loadu_si512(chunk);
 #pragma GCC unroll 4
     for (int step = 0; step < kSteps; ++step, inputs += kColumnsPerStep) {
@@ -270,7 +274,9 @@ void int8_rows_tile(const DenseView& matrix, const Int8Tokens& x, std::int64_t r
       const __mmask64 mask = left < kVectorBytes ? (std::uint64_t{1} << left) - 1 : ~std::uint64_t{0};
       const __m512i tokens = _mm512_loadu_si512(inputs + column);
       for (int r = 0; r < kRows; ++r) {
-        const __m512i loaded = _mm512_maskz_loadu_epi8(mask, weights + r * matrix.num_columns + column);
+        const std::int8_t* line = weights + r * matrix.num_columns + column;
+        fetch_ahead(line);
+        const __m512i loaded = _mm512_maskz_loadu_epi8(mask, line);
         dots[r] = _mm512_dpbusd_epi32(dots[r], _mm512_xor_si512(loaded, to_unsigned), tokens);
       }
     }

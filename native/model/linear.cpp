@@ -5,8 +5,10 @@
 namespace codling {
 namespace {
 
-// Pieces that each thread takes of a product, so that one that is held up leaves its rows to the others.
-constexpr std::int64_t kPiecesPerThread = 8;
+// The smallest piece of the embedding that a thread takes.
+constexpr std::int64_t kEmbeddingRows = 64;
+// Of weights that meet one tile of tokens after the other: they stay in the second-level cache meanwhile.
+constexpr std::int64_t kBytesInCache = 1 << 19;
 // Of the first product of an adapter, which alone is too short for more.
 constexpr std::int64_t kPartsOfRank = 4;
 
@@ -26,8 +28,7 @@ void Linear::multiply(const FloatBuffer& input, std::span<const Product> product
   // All blocks of all products, one after the other.
   std::int64_t num_blocks = 0;
   for (const Product& product : products) num_blocks += divide_up(num_rows(*product.matrix), kRowsPerBlock);
-  const std::int64_t piece = divide_up(num_blocks, kPiecesPerThread * pool_.num_threads());
-  pool_.for_range(num_blocks, piece, [&](std::int64_t begin, std::int64_t end) {
+  pool_.for_range(num_blocks, 1, [&](std::int64_t begin, std::int64_t end) {
     std::int64_t start = 0;
     for (std::size_t index = 0; index < products.size(); ++index) {
       const std::int64_t rows = num_rows(*products[index].matrix), blocks = divide_up(rows, kRowsPerBlock);
@@ -71,8 +72,7 @@ void Linear::reduce(const FloatBuffer& input, std::span<const Product> products,
 void Linear::multiply_embedding(const FloatBuffer& input, const DenseView& embedding, const Outputs& out) {
   const Matrix matrix = embedding;
   if (rounds_ && is_rounded_for(matrix)) rounded_.assign(input, kernels_, pool_);
-  const std::int64_t piece = divide_up(embedding.num_rows, kPiecesPerThread * pool_.num_threads());
-  pool_.for_range(embedding.num_rows, piece,
+  pool_.for_range(embedding.num_rows, kEmbeddingRows,
                   [&](std::int64_t begin, std::int64_t end) { multiply_rows(matrix, input, begin, end, out); });
 }
 
@@ -88,9 +88,12 @@ void Linear::multiply_rows(const Matrix& matrix, const FloatBuffer& input, std::
 void Linear::multiply_blocks(const PaletteView& matrix, const FloatBuffer& input, std::int64_t first, std::int64_t last,
                              const Outputs& out) const {
   if (!rounds_) return kernels_.palette_float(matrix, input.tokens(0, input.num_tokens()), first, last, out);
-  for (std::int64_t index = 0; index < rounded_.num_tiles(); ++index) {
-    const Outputs of_tile{out.values + rounded_.first_token(index) * out.stride, out.stride};
-    kernels_.palette_int8(matrix, rounded_.tile(index), first, last, of_tile);
+  const std::int64_t blocks_in_cache = std::max(kBytesInCache / (matrix.chunks_per_block() * kChunkBytes), std::int64_t{1});
+  for (std::int64_t begin = first; begin < last; begin += blocks_in_cache) {
+    for (std::int64_t index = 0; index < rounded_.num_tiles(); ++index) {
+      const Outputs of_tile{out.values + rounded_.first_token(index) * out.stride, out.stride};
+      kernels_.palette_int8(matrix, rounded_.tile(index), begin, std::min(begin + blocks_in_cache, last), of_tile);
+    }
   }
 }
 

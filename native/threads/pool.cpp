@@ -9,6 +9,9 @@ namespace {
 // Longer than what lies between two products of a token, short beside what a sleeping thread takes to wake up.
 constexpr std::chrono::microseconds kSpinTime{50};
 constexpr int kSpinsPerLook = 32;
+// A thread takes this part of what each of them would get of the rest: much at once while there is much, little at the end,
+// so that all end together, one that was held up, too.
+constexpr std::int64_t kSharesPerThread = 2;
 
 void relax() {
 #if defined(__x86_64__)
@@ -75,10 +78,13 @@ void ThreadPool::work() {
 
 void ThreadPool::run_pieces() {
   const Job job = job_;
-  while (true) {
-    const std::int64_t begin = next_.fetch_add(job.piece, std::memory_order_relaxed);
-    if (begin >= job.count) return;
-    job.call(job.task, begin, std::min(begin + job.piece, job.count));
+  std::int64_t begin = next_.load(std::memory_order_relaxed);
+  while (begin < job.count) {
+    const std::int64_t share = (job.count - begin) / (kSharesPerThread * num_threads());
+    const std::int64_t end = std::min(begin + std::max(share / job.piece, std::int64_t{1}) * job.piece, job.count);
+    if (!next_.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
+    job.call(job.task, begin, end);
+    begin = next_.load(std::memory_order_relaxed);
   }
 }
 

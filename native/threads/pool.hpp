@@ -21,8 +21,8 @@ class ThreadPool {
 
   int num_threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Calls task(begin, end) for pieces of [0, count) on all threads; returns when all are done. One caller at a time. The
-  // task must not throw, and not call this.
+  // Calls task(begin, end) for pieces of [0, count) on all threads; returns when all are done. `piece` is the smallest one,
+  // but for the last, and others are multiples of it. One caller at a time. The task must not throw, and not call this.
   template <typename Task>
   void for_range(std::int64_t count, std::int64_t piece, const Task& task) {
     const auto call = [](const void* erased, std::int64_t begin, std::int64_t end) {

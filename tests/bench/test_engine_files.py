@@ -4,7 +4,7 @@ import pytest
 
 from codling.artifact.gguf_file import gguf_names
 from codling.bench import engine_files as module
-from codling.bench.engine_files import llama_files
+from codling.bench.engine_files import forget_pages, llama_files
 from codling.bench.engine_models import RandomWeights
 from codling.bench.gguf_weights import read_gguf_weights
 from tests.bench.engine_tiny import SHAPE
@@ -30,3 +30,10 @@ def test_files_are_made_once_and_the_dense_one_goes(tmp_path: Path, monkeypatch:
     assert made == ["Q4_0", "Q8_0"]
     files = llama_files(tmp_path, "tiny", SHAPE, ["F16"], 1, lambda line: None)
     assert files["F16"].stat().st_size > 100_000
+
+
+def test_a_file_that_memory_forgot_reads_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(bytes(range(256)) * 1000)
+    forget_pages(path)
+    assert path.read_bytes() == bytes(range(256)) * 1000

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from codling.artifact.hf import WEIGHTS_FILE
 from codling.bench.engine_alone import ALONE, measure_alone
 from codling.bench.engine_duel import DUELS, measure_duels
 from codling.bench.engine_figures import engine_figures
-from codling.bench.engine_files import llama_files
+from codling.bench.engine_files import forget_pages, llama_files
 from codling.bench.engine_fresh import FRESH, measure_fresh
 from codling.bench.engine_llama import check_types
 from codling.bench.engine_log import Row, RowLog, build_id
@@ -51,6 +52,8 @@ def run_engine_bench(
     files = {}
     if LLAMA in peers and any(group in DUELS for group in groups):
         files = llama_files(directory, bundle.name, shape, config.types, max(config.threads), say)
+    for path in (bundle / WEIGHTS_FILE, *files.values()):
+        forget_pages(path)
     measure_alone(run, groups)
     measure_duels(run, groups, files)
     measure_fresh(run, groups)

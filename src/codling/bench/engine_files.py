@@ -1,5 +1,6 @@
 """llama.cpp's files of the shape that the engine is measured on: one a type of weights, made once and kept."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -36,3 +37,15 @@ def llama_files(
     if missing and DENSE_TYPE not in files:
         dense.unlink()
     return files
+
+
+def forget_pages(path: Path) -> None:
+    """Drop what the system keeps of a file in memory, where it can.
+
+    A reader then gets it from the disk, as after a restart, in pages of the sizes that it asks for, not of those that the
+    writer left.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
