@@ -42,8 +42,7 @@ def llama_files(
 def forget_pages(path: Path) -> None:
     """Drop what the system keeps of a file in memory, where it can.
 
-    A reader then gets it from the disk, as after a restart, in pages of the sizes that it asks for, not of those that the
-    writer left.
+    A reader then gets it from the disk, as after a restart, and in pages of its own size, not the writer's.
     """
     if hasattr(os, "posix_fadvise"):
         with path.open("rb") as file:
