@@ -254,47 +254,65 @@ void palette_float(const PaletteView& matrix, const FloatTokens& x, std::int64_t
   }
 }
 
-template <int kRows>
+// Outputs are summed in the same order whatever the tile.
+template <int kRows, int kTokens>
 void int8_rows_tile(const DenseView& matrix, const Int8Tokens& x, std::int64_t row, std::int64_t token, const Outputs& out) {
   constexpr std::int64_t kVectorBytes = 64;
   const auto* weights = static_cast<const std::int8_t*>(matrix.values) + row * matrix.num_columns;
-  const std::int8_t* inputs = x.values + token * x.stride;
   const __m512i to_unsigned = _mm512_set1_epi8(-128);
-  __m512 sums[kRows];
-  for (auto& sum : sums) sum = _mm512_setzero_ps();
+  __m512 sums[kRows][kTokens];
+  for (auto& of_row : sums) {
+    for (auto& sum : of_row) sum = _mm512_setzero_ps();
+  }
   for (std::int64_t scale = 0; scale < x.num_scales; ++scale) {
-    // The correction is for the whole sum: one lane takes it.
-    const __m512i correction = _mm512_maskz_set1_epi32(1, x.corrections[token * x.num_scales + scale]);
-    __m512i dots[kRows];
-    for (auto& dot : dots) dot = correction;
+    __m512i dots[kRows][kTokens];
+#pragma GCC unroll 2
+    for (int t = 0; t < kTokens; ++t) {
+      // The correction is for the whole sum: one lane takes it.
+      const __m512i correction = _mm512_maskz_set1_epi32(1, x.corrections[(token + t) * x.num_scales + scale]);
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) dots[r][t] = correction;
+    }
     for (std::int64_t part = 0; part < kColumnsPerScale; part += kVectorBytes) {
       const std::int64_t column = scale * kColumnsPerScale + part;
       const std::int64_t left = matrix.num_columns - column;
       if (left <= 0) break;
       const __mmask64 mask = left < kVectorBytes ? (std::uint64_t{1} << left) - 1 : ~std::uint64_t{0};
-      const __m512i tokens = _mm512_loadu_si512(inputs + column);
+      const std::int8_t* inputs = x.values + token * x.stride + column;
+#pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r) {
         const std::int8_t* line = weights + r * matrix.num_columns + column;
-        fetch_ahead(line);
-        const __m512i loaded = _mm512_maskz_loadu_epi8(mask, line);
-        dots[r] = _mm512_dpbusd_epi32(dots[r], _mm512_xor_si512(loaded, to_unsigned), tokens);
+        if (token == 0) fetch_ahead(line);
+        const __m512i raised = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, line), to_unsigned);
+#pragma GCC unroll 2
+        for (int t = 0; t < kTokens; ++t) dots[r][t] = _mm512_dpbusd_epi32(dots[r][t], raised, _mm512_loadu_si512(inputs + t * x.stride));
       }
     }
-    const __m512 factor = _mm512_set1_ps(x.scales[token * x.num_scales + scale]);
-    for (int r = 0; r < kRows; ++r) sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[r]), factor, sums[r]);
+#pragma GCC unroll 2
+    for (int t = 0; t < kTokens; ++t) {
+      const __m512 factor = _mm512_set1_ps(x.scales[(token + t) * x.num_scales + scale]);
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) sums[r][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[r][t]), factor, sums[r][t]);
+    }
   }
-  for (int r = 0; r < kRows; ++r) out.values[token * out.stride + row + r] = V::sum(sums[r]) * matrix.row_scales[row + r];
+  for (int t = 0; t < kTokens; ++t) {
+    float* outputs = out.values + (token + t) * out.stride + row;
+    for (int r = 0; r < kRows; ++r) outputs[r] = V::sum(sums[r][t]) * matrix.row_scales[row + r];
+  }
+}
+
+template <int kRows>
+void int8_rows_of(const DenseView& matrix, const Int8Tokens& x, std::int64_t row, const Outputs& out) {
+  std::int64_t token = 0;
+  for (; token + 2 <= x.num_tokens; token += 2) int8_rows_tile<kRows, 2>(matrix, x, row, token, out);
+  if (token < x.num_tokens) int8_rows_tile<kRows, 1>(matrix, x, row, token, out);
 }
 
 void int8_rows(const DenseView& matrix, const Int8Tokens& x, std::int64_t first, std::int64_t last, const Outputs& out) {
   constexpr int kRows = 4;
   std::int64_t row = first;
-  for (; row + kRows <= last; row += kRows) {
-    for (std::int64_t token = 0; token < x.num_tokens; ++token) int8_rows_tile<kRows>(matrix, x, row, token, out);
-  }
-  for (; row < last; ++row) {
-    for (std::int64_t token = 0; token < x.num_tokens; ++token) int8_rows_tile<1>(matrix, x, row, token, out);
-  }
+  for (; row + kRows <= last; row += kRows) int8_rows_of<kRows>(matrix, x, row, out);
+  for (; row < last; ++row) int8_rows_of<1>(matrix, x, row, out);
 }
 
 }  // namespace

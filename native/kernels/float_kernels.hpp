@@ -16,6 +16,7 @@
 
 #include <math.h>
 
+#include "kernels/prefetch.hpp"
 #include "kernels/sets.hpp"
 
 namespace codling {
@@ -52,6 +53,12 @@ void for_vectors(std::int64_t count, Whole whole, Part part) {
   if (place < count) part(place, static_cast<int>(count - place));
 }
 
+template <DenseType kType>
+const void* address_of(const void* values, std::int64_t place) {
+  constexpr int kSizeBytes = kType == DenseType::kF32 ? 4 : kType == DenseType::kI8 ? 1 : 2;
+  return static_cast<const char*>(values) + place * kSizeBytes;
+}
+
 // A few rows times a few tokens. Each output is summed in the same order whatever the tile.
 template <typename V, DenseType kType, int kRows, int kTokens>
 void dense_tile(const DenseView& matrix, const FloatTokens& x, std::int64_t row, std::int64_t token, const Outputs& out, bool add) {
@@ -65,7 +72,9 @@ void dense_tile(const DenseView& matrix, const FloatTokens& x, std::int64_t row,
     typename V::Float inputs[kTokens];
     for (int t = 0; t < kTokens; ++t) inputs[t] = V::load(x.values + (token + t) * x.stride + column);
     for (int r = 0; r < kRows; ++r) {
-      const auto weights = V::template load_as<kType>(matrix.values, (row + r) * num_columns + column);
+      const std::int64_t place = (row + r) * num_columns + column;
+      fetch_ahead(address_of<kType>(matrix.values, place));
+      const auto weights = V::template load_as<kType>(matrix.values, place);
       for (int t = 0; t < kTokens; ++t) sums[r][t] = V::fma(weights, inputs[t], sums[r][t]);
     }
   }
@@ -109,7 +118,9 @@ void narrow_rows(const DenseView& matrix, const FloatTokens& x, std::int64_t row
           const auto inputs = V::load(x.values + token * x.stride + column);
 #pragma GCC unroll 16
           for (int r = 0; r < V::kWidth; ++r) {
-            sums[r] = V::fma(V::template load_as<kType>(matrix.values, (row + r) * num_columns + column), inputs, sums[r]);
+            const std::int64_t place = (row + r) * num_columns + column;
+            fetch_ahead(address_of<kType>(matrix.values, place));
+            sums[r] = V::fma(V::template load_as<kType>(matrix.values, place), inputs, sums[r]);
           }
         },
         [&](std::int64_t column, int n) {
