@@ -6,7 +6,7 @@
 //   no_products                                 where sums begin, if not elsewhere: zeros
 //   add_products(sums, first, second)           sums + four products a lane; first is from raise, or between 0 and 127
 //   add_digits(high, low)                       high * kDigitBase + low, as floats
-//   prefetch                                    the cache line of an address
+//   prefetch, prefetch_far                      the cache line of an address into the first cache, or the second
 //   kInt8Rows, kInt8Vectors                     rows of a tile and vectors of slots or dimensions that the registers hold
 #pragma once
 
@@ -55,9 +55,23 @@ float split_weights(const float* weights, const float* value_scales, std::int8_t
   return largest > kSmallestScaled ? largest / kLargestWeight : 0.0F;
 }
 
-// Like score_floats. `next` is where keys lie that will be wanted soon.
+// Where blocks lie that will be wanted next and later, or any that are there if none will.
+struct Ahead {
+  const std::int8_t* next;
+  const std::int8_t* later;
+
+  Ahead operator+(std::int64_t bytes) const { return {next + bytes, later + bytes}; }
+};
+
+template <typename V>
+void fetch(const Ahead& ahead, std::int64_t place) {
+  V::prefetch_far(ahead.later + place);
+  V::prefetch(ahead.next + place);
+}
+
+// Like score_floats. `ahead` is where keys lie that will be wanted.
 template <typename V, int kRows>
-void score_int8(const AttentionPage& page, std::int64_t row, const std::int8_t* next, float (*scores)[kSlotsPerPage]) {
+void score_int8(const AttentionPage& page, std::int64_t row, const Ahead& ahead, float (*scores)[kSlotsPerPage]) {
   constexpr int kVectors = V::kInt8Vectors;
   constexpr std::int64_t kQuadBytes = kSlotsPerPage * kColumnsPerStep;
   static_assert(kSlotsPerPage % (kVectors * V::kWidth) == 0);
@@ -75,7 +89,7 @@ void score_int8(const AttentionPage& page, std::int64_t row, const std::int8_t* 
     const auto* keys = static_cast<const std::int8_t*>(page.block.keys) + slot * kColumnsPerStep;
     for (std::int64_t quad = 0; quad < num_quads; ++quad, keys += kQuadBytes) {
 #pragma GCC unroll 4
-      for (int i = 0; i < kVectors; ++i) V::prefetch(next + quad * kQuadBytes + (slot + i * V::kWidth) * kColumnsPerStep);
+      for (int i = 0; i < kVectors; ++i) fetch<V>(ahead, quad * kQuadBytes + (slot + i * V::kWidth) * kColumnsPerStep);
       typename V::Int factors[kVectors];
 #pragma GCC unroll 4
       for (int i = 0; i < kVectors; ++i) factors[i] = V::raise(V::load_int(keys + i * V::kWidth * kColumnsPerStep));
@@ -101,9 +115,9 @@ void score_int8(const AttentionPage& page, std::int64_t row, const std::int8_t* 
   }
 }
 
-// Like add_float_values. `next` is where values lie that will be wanted soon.
+// Like add_float_values. `ahead` is where values lie that will be wanted.
 template <typename V, int kRows, int kVectors>
-void add_int8_values(const AttentionPage& page, std::int64_t row, const std::int8_t* next, const std::int8_t (*digits)[2 * kSlotsPerPage],
+void add_int8_values(const AttentionPage& page, std::int64_t row, const Ahead& ahead, const std::int8_t (*digits)[2 * kSlotsPerPage],
                      const float* units, const float* fades, std::int64_t dim) {
   const std::int64_t padded = padded_head_dim(page.block.head_dim), quad_bytes = padded * kColumnsPerStep;
   const std::int64_t num_quads = divide_up(page.num_visible(row + kRows - 1), kColumnsPerStep);
@@ -117,7 +131,7 @@ void add_int8_values(const AttentionPage& page, std::int64_t row, const std::int
   const auto* values = static_cast<const std::int8_t*>(page.block.values) + dim * kColumnsPerStep;
   for (std::int64_t quad = 0; quad < num_quads; ++quad, values += quad_bytes) {
 #pragma GCC unroll 4
-    for (int i = 0; i < kVectors; ++i) V::prefetch(next + quad * quad_bytes + (dim + i * V::kWidth) * kColumnsPerStep);
+    for (int i = 0; i < kVectors; ++i) fetch<V>(ahead, quad * quad_bytes + (dim + i * V::kWidth) * kColumnsPerStep);
     typename V::Int factors[kVectors];
 #pragma GCC unroll 4
     for (int i = 0; i < kVectors; ++i) factors[i] = V::load_int(values + i * V::kWidth * kColumnsPerStep);
@@ -147,17 +161,19 @@ void attend_int8_rows(const AttentionPage& page, std::int64_t row) {
   std::int8_t digits[kRows][2 * kSlotsPerPage];
   const auto* keys = static_cast<const std::int8_t*>(page.block.keys);
   const auto* values = static_cast<const std::int8_t*>(page.block.values);
-  // While the first rows are computed, the next page is on its way; for the others there is nothing to fetch, and asking for
-  // what is there costs less than to ask whether to.
-  const bool fetches = page.next_block && row == page.first_row();
-  const auto* next = fetches ? static_cast<const std::int8_t*>(page.next_block) : keys;
-  score_int8<V, kRows>(page, row, next, scores);
+  // While the first rows are computed, the next pages are on their way; for the others there is nothing to fetch, and asking
+  // for what is there costs less than to ask whether to.
+  const auto ahead_at = [&](const void* block) {
+    return block && row == page.first_row() ? static_cast<const std::int8_t*>(block) : keys;
+  };
+  const Ahead ahead{ahead_at(page.next_block), ahead_at(page.later_block)};
+  score_int8<V, kRows>(page, row, ahead, scores);
   for (int r = 0; r < kRows; ++r) {
     fades[r] = soften<V>(page, row + r, scores[r]);
     units[r] = split_weights<V>(scores[r], page.block.value_scales, digits[r]);
   }
   for_head<V, V::kInt8Vectors>(padded_head_dim(page.block.head_dim), [&](std::int64_t dim, auto vectors) {
-    add_int8_values<V, kRows, decltype(vectors)::kValue>(page, row, next + (values - keys), digits, units, fades, dim);
+    add_int8_values<V, kRows, decltype(vectors)::kValue>(page, row, ahead + (values - keys), digits, units, fades, dim);
   });
 }
 

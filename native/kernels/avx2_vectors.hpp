@@ -114,6 +114,7 @@ struct WithInts : V {
   static Int add_products(Int sums, Int first, Int second) { return Dot::add_small_products(sums, first, second); }
   static Float add_digits(Int high, Int low) { return _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_slli_epi32(high, kDigitBits), low)); }
   static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+  static void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 };
 
 }  // namespace

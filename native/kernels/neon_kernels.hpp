@@ -38,6 +38,7 @@ struct V {
   }
   static Float add_digits(Int high, Int low) { return vcvtq_f32_s32(vaddq_s32(vshlq_n_s32(high, kDigitBits), low)); }
   static void prefetch(const void* p) { __builtin_prefetch(p); }
+  static void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }
 
   static Float zero() { return vdupq_n_f32(0); }
   static Float set(float x) { return vdupq_n_f32(x); }

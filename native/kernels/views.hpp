@@ -133,8 +133,9 @@ inline constexpr float kLargestWeight = 16383.0F;
 // Queries of one key/value head and one page of its cache. Its rows are the heads of the group, token after token.
 struct AttentionPage {
   KvBlock block;
-  // Where the block of the sequence's next page lies, to be fetched meanwhile; null at the end.
+  // Where the blocks of the sequence's next two pages lie, to be fetched meanwhile; null at the end.
   const void* next_block;
+  const void* later_block;
   // Query of token t, head g of the group: queries[t * token_stride + g * head_dim]. Scaled by 1 / sqrt(head_dim).
   const float* queries;
   std::int64_t token_stride;

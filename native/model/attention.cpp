@@ -108,10 +108,13 @@ void Attention::attend_range(const Group& group, std::int64_t range, std::int64_
   const std::int64_t first_head = group.kv_head * group_size_, row = tokens.first_token * num_query_heads_ + first_head;
   const std::int64_t num_pages = divide_up(tokens.first_position + tokens.num_tokens, kSlotsPerPage);
   const std::int64_t last = std::min(num_pages, (range + 1) * kPagesPerRange);
+  // Of the next range, too, which this thread will likely take.
+  const auto keys_of = [&](std::int64_t page) { return page < num_pages ? tokens.cache->block(layer, group.kv_head, page).keys : nullptr; };
   for (std::int64_t page = range * kPagesPerRange; page < last; ++page) {
     kernels_.attend({
         tokens.cache->block(layer, group.kv_head, page),
-        page + 1 < last ? tokens.cache->block(layer, group.kv_head, page + 1).keys : nullptr,
+        keys_of(page + 1),
+        keys_of(page + 2),
         queries.token(tokens.first_token) + first_head * head_dim_,
         queries.stride(),
         digits_.data() + row * 2 * padded_head_dim(head_dim_),

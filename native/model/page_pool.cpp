@@ -1,5 +1,8 @@
 #include "model/page_pool.hpp"
 
+#include <sys/mman.h>
+
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <string>
@@ -10,20 +13,32 @@
 namespace codling {
 namespace {
 
-// Of a cache line, and of the widest vector.
-constexpr std::align_val_t kAlignment{64};
+// Pages lie side by side in slabs, aligned to the system's large pages: attention walks through all of them for each head,
+// and would spend its time on translating addresses. What no page was taken of yet takes no memory.
+constexpr std::align_val_t kSlabAlignment{std::size_t{1} << 21};
+constexpr std::int64_t kSlabBytes = std::int64_t{1} << 25;
 
 struct Free {
-  void operator()(std::byte* memory) const { ::operator delete(memory, kAlignment); }
+  void operator()(std::byte* memory) const { ::operator delete(memory, kSlabAlignment); }
 };
-using Memory = std::unique_ptr<std::byte, Free>;
+using Slab = std::unique_ptr<std::byte, Free>;
+
+Slab new_slab(std::size_t num_bytes) {
+  Slab slab(static_cast<std::byte*>(::operator new(num_bytes, kSlabAlignment)));
+#ifdef MADV_HUGEPAGE
+  static_cast<void>(::madvise(slab.get(), num_bytes, MADV_HUGEPAGE));
+#endif
+  return slab;
+}
 
 }  // namespace
 
 struct PagePool::Store {
   std::mutex mutex;
+  std::vector<Slab> slabs;
   // Given back; has room for all pages there are.
-  std::vector<Memory> free;
+  std::vector<std::byte*> free;
+  // Taken once, of all slabs.
   std::int64_t num_pages = 0;
 };
 
@@ -56,25 +71,27 @@ void PagePool::set_reclaim(std::function<bool()> reclaim) {
 }
 
 PageRef PagePool::try_take() {
-  const auto page_bytes = static_cast<std::size_t>(layout_.page_bytes());
-  Memory memory;
+  const std::int64_t page_bytes = layout_.page_bytes(), pages_per_slab = std::max(kSlabBytes / page_bytes, std::int64_t{1});
+  std::byte* page;
   {
     const std::lock_guard lock(store_->mutex);
     if (!store_->free.empty()) {
-      memory = std::move(store_->free.back());
+      page = store_->free.back();
       store_->free.pop_back();
     } else {
-      if (limit_bytes_ > 0 && (store_->num_pages + 1) * layout_.page_bytes() > limit_bytes_) return nullptr;
+      if (limit_bytes_ > 0 && (store_->num_pages + 1) * page_bytes > limit_bytes_) return nullptr;
+      const std::int64_t place = store_->num_pages % pages_per_slab;
       store_->free.reserve(store_->num_pages + 1);
-      memory = Memory(static_cast<std::byte*>(::operator new(page_bytes, kAlignment)));
+      if (place == 0) store_->slabs.push_back(new_slab(static_cast<std::size_t>(pages_per_slab * page_bytes)));
+      page = store_->slabs.back().get() + place * page_bytes;
       ++store_->num_pages;
     }
   }
-  const auto give_back = [store = store_](std::byte* page) {
+  const auto give_back = [store = store_](std::byte* given) {
     const std::lock_guard lock(store->mutex);
-    store->free.push_back(Memory(page));
+    store->free.push_back(given);
   };
-  return PageRef(memory.release(), give_back);
+  return PageRef(page, give_back);
 }
 
 }  // namespace codling

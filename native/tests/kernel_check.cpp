@@ -255,8 +255,8 @@ class Check {
       Guarded<float> attended(kRows * padded), maxima(kRows, -HUGE_VALF), sums(kRows);
       const AttentionState state{maxima.data(), sums.data(), attended.data()};
       for (std::int64_t page = 0; page < kNumPages; ++page) {
-        const void* next = page + 1 < kNumPages ? layout.block(pages[page + 1].data(), 0, 0).keys : nullptr;
-        kernels.attend({layout.block(pages[page].data(), 0, 0), next, queries.data(), kHeads * head_dim, digits.data(), scales.data(),
+        const auto keys_of = [&](int ahead) { return ahead < kNumPages ? layout.block(pages[ahead].data(), 0, 0).keys : nullptr; };
+        kernels.attend({layout.block(pages[page].data(), 0, 0), keys_of(page + 1), keys_of(page + 2), queries.data(), kHeads * head_dim, digits.data(), scales.data(),
                         corrections.data(), kHeads, kTokens, kHeads, first_visible - page * kSlotsPerPage, state});
       }
       for (std::int64_t row = 0; row < kRows; ++row) {

@@ -2,8 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from codling.bench import engine_run
 from codling.bench.engine_ours import OurSide, random_ids
 from codling.engine.engine import Engine
+from codling.engine.session import Session
+from codling.engine.session_file import StoredSession
 from tests.bench.engine_tiny import tiny_run
 
 
@@ -18,6 +21,22 @@ def test_contexts_are_kept_and_change_nothing(bundle: Path) -> None:
     assert len(first) == 4
     side.generate(0, 4)
     assert side.generate(20, 4) == first == OurSide(bundle, 2).generate(20, 4)
+
+
+def test_a_long_context_is_made_of_repeats(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    restored: list[list[int]] = []
+    restore = Session.restore
+
+    def noting(self: Session, path: Path, stored: StoredSession) -> None:
+        restored.append(stored.ids.tolist())
+        restore(self, path, stored)
+
+    monkeypatch.setattr(engine_run, "REPEATED_TOKENS", 64)
+    monkeypatch.setattr(Session, "restore", noting)
+    side = OurSide(bundle, 1)
+    assert len(side.generate(192, 4)) == 4
+    side.generate(192, 4)
+    assert restored == [3 * random_ids(64, side.vocab_size, 0)]
 
 
 def test_every_prompt_is_a_new_one(bundle: Path) -> None:

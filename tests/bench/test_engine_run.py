@@ -1,6 +1,6 @@
 import pytest
 
-from codling.bench.engine_run import EngineBenchConfig, bench_shape, cache_bytes_per_token
+from codling.bench.engine_run import EngineBenchConfig, bench_shape, cache_bytes_per_token, repeats_of
 from codling.errors import UserError
 from codling.model.config import named_size
 
@@ -31,3 +31,10 @@ def test_unknown_sizes_are_refused() -> None:
 def test_a_token_in_the_cache_of_the_published_shape() -> None:
     # 26 layers, 8 heads, keys and values: 128 bytes and a scale each.
     assert cache_bytes_per_token(named_size("device_3b")) == 26 * 8 * 2 * (128 + 4)
+
+
+@pytest.mark.parametrize(
+    ("context_tokens", "expected"), [(1, (1, 1)), (512, (1, 512)), (5000, (1, 5000)), (16_384, (32, 512))]
+)
+def test_long_contexts_are_repeats(context_tokens: int, expected: tuple[int, int]) -> None:
+    assert repeats_of(context_tokens) == expected

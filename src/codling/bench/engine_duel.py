@@ -1,8 +1,8 @@
 """The engine against llama.cpp on the same shape, in turn, in one process: generation, prompts, the first token.
 
 One type of llama.cpp's weights at a time, as all together would not fit into memory beside caches of 32k tokens; our
-side is measured anew next to each. A long cache of llama.cpp is filled by one real prompt, once: its state is kept in a
-file, and every type of weights starts from it, since what generation costs does not depend on what the cache says.
+side is measured anew next to each. A long cache is filled, on both sides, by copies of a shorter one: what generation
+costs does not depend on what the cache says.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, final
 from codling.bench.engine_llama import LlamaSide
 from codling.bench.engine_log import Key, in_turn, seconds
 from codling.bench.engine_ours import OurSide, random_ids
-from codling.bench.engine_run import LONGEST_RUN_TOKENS, EngineRun
+from codling.bench.engine_run import LONGEST_RUN_TOKENS, EngineRun, repeats_of
 
 GENERATION: Final = "generation"
 PROMPT: Final = "prompt"
@@ -22,6 +22,8 @@ FIRST_TOKEN: Final = "first-token"
 DUELS: Final = (PROMPT, FIRST_TOKEN, GENERATION)
 LONG_CONTEXT_TOKENS: Final = 8192
 """From here on the peer gets a context of its own, as its cache takes gigabytes."""
+LONG_CONTEXT_PART: Final = 4
+"""And so much less is generated in one round, as a token takes as much longer."""
 WARM_UP_TOKENS: Final = 4
 
 
@@ -89,7 +91,9 @@ class _Duel:
                 self._run.log.measure(task, unit, partial(measure, task, theirs))
 
     def _generation(self, task: Key, theirs: LlamaSide | None) -> list[tuple[float, ...]]:
-        num_tokens, context_tokens = self._config.num_generated_tokens, task.size_tokens
+        context_tokens = task.size_tokens
+        is_long = context_tokens >= LONG_CONTEXT_TOKENS
+        num_tokens = max(1, self._config.num_generated_tokens // (LONG_CONTEXT_PART if is_long else 1))
         self._ours.side.generate(context_tokens, 1)
         works: list[Callable[[], object]] = [lambda: self._ours.side.generate(context_tokens, num_tokens)]
         if theirs:
@@ -105,15 +109,12 @@ class _Duel:
         values = [_milliseconds(work) if is_time else _speed(work, task.size_tokens) for work in works]
         return in_turn(self._config.num_rounds, *values)
 
-    def _fill(self, theirs: LlamaSide, num_tokens: int) -> None:
-        if theirs.num_tokens >= num_tokens:
+    def _fill(self, theirs: LlamaSide, context_tokens: int) -> None:
+        if theirs.num_tokens >= context_tokens:
             return
-        state = self._run.directory / f"{self._run.bundle.name}-{self._config.llama_cache}-{num_tokens}.state"
-        if not state.exists():
-            self._run.say(f"llama.cpp runs a prompt of {num_tokens} tokens, once")
-            theirs.prompt(self._ids(num_tokens))
-            theirs.save(state)
-        theirs.load(state)
+        times, part_tokens = repeats_of(context_tokens)
+        theirs.prompt(self._ids(part_tokens))
+        theirs.repeat(times)
 
     def _open_peer(self, longest_tokens: int) -> contextlib.AbstractContextManager[LlamaSide | None]:
         if self._peer.file is None:

@@ -79,6 +79,8 @@ class LlamaSide:
         parameters.n_ctx = context_length_tokens
         parameters.n_threads = parameters.n_threads_batch = num_threads
         parameters.type_k = parameters.type_v = cache
+        # A second sequence beside the first, for `repeat`; they share the cells.
+        parameters.n_seq_max, parameters.kv_unified = 2, True
         self.vocab_size = int(llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model)))
         self._context = llama.llama_init_from_model(model, parameters)
         if not self._context:
@@ -111,21 +113,18 @@ class LlamaSide:
         self._llama.llama_memory_seq_rm(self._memory, 0, context_tokens, -1)
         return list(self._tokens(num_tokens))
 
-    def save(self, path: Path) -> None:
-        """Write keys and values of what was run: they do not depend on the type of weights, in form and size."""
-        partial = path.with_name(path.name + ".partial")
-        if not self._llama.llama_state_seq_save_file(self._context, str(partial).encode(), 0, None, 0):
-            raise UserError(f"{partial}: llama.cpp could not write its state; is the disk full?")
-        partial.rename(path)
-
-    def load(self, path: Path) -> None:
-        """Read what `save` wrote. Errors: `UserError` for a state of another model or build."""
-        # The file holds no tokens; without a place for them llama.cpp would only count.
-        tokens, count = (self._llama.llama_token * 1)(), ctypes.c_size_t()
-        state = (self._context, str(path).encode(), 0, tokens, len(tokens), ctypes.byref(count))
-        self._llama.llama_memory_clear(self._memory, False)
-        if not self._llama.llama_state_seq_load_file(*state):
-            raise UserError(f"{path}: llama.cpp cannot read this state of its own; remove it, it is made again")
+    def repeat(self, times: int) -> None:
+        """Lengthen what was run by copies of its keys and values, each moved to the positions where it then lies."""
+        llama, memory, num_tokens = self._llama, self._memory, self.num_tokens
+        size = llama.llama_state_seq_get_size(self._context, 0)
+        state = (ctypes.c_uint8 * size)()
+        llama.llama_state_seq_get_data(self._context, state, size, 0)
+        for number in range(1, times):
+            if not llama.llama_state_seq_set_data(self._context, state, size, 1):
+                raise UserError(f"llama.cpp has no room for {num_tokens * times} tokens")
+            llama.llama_memory_seq_add(memory, 1, -1, -1, number * num_tokens)
+            llama.llama_memory_seq_cp(memory, 1, 0, -1, -1)
+            llama.llama_memory_seq_rm(memory, 1, -1, -1)
 
     def _tokens(self, num_tokens: int) -> Iterator[int]:
         token = FIRST_TOKEN

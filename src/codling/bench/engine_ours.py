@@ -1,5 +1,6 @@
 """Our side of the engine's bench: what a user of `codling.engine` calls, and nothing faster."""
 
+import tempfile
 import threading
 from collections.abc import Sequence
 from itertools import islice
@@ -8,8 +9,10 @@ from typing import final
 
 import numpy as np
 
+from codling.bench.engine_run import repeats_of
 from codling.engine.engine import Engine
 from codling.engine.session import Session
+from codling.engine.session_file import read_session
 from codling.tokenizer.special_tokens import FIRST_LEARNED_ID
 
 
@@ -41,11 +44,25 @@ class OurSide:
         return _generate(self.engine.session(adapter=adapter), ids, 1)[0]
 
     def generate(self, context_tokens: int, num_tokens: int) -> list[int]:
-        """Generate after a context of random tokens, which is run once and kept."""
+        """Generate after a context of random tokens, which is made once and kept.
+
+        A long one is repeats of a short one, in keys and values, too: it takes as much work, if not what was run.
+        """
+        times, part_tokens = repeats_of(max(1, context_tokens))
+        part = random_ids(part_tokens, self.vocab_size, 0)
         if context_tokens not in self._contexts:
             self._contexts[context_tokens] = self.engine.session(adapter="none")
-        ids = random_ids(max(1, context_tokens), self.vocab_size, 0)
-        return _generate(self._contexts[context_tokens], ids, num_tokens)
+            if times > 1:
+                self._repeat(self._contexts[context_tokens], part, times)
+        return _generate(self._contexts[context_tokens], part * times, num_tokens)
+
+    def _repeat(self, session: Session, part: list[int], times: int) -> None:
+        _generate(session, part, 1)
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "part.session"
+            session.save(path)
+            stored = read_session(path)
+            session.restore(path, stored._replace(ids=np.tile(stored.ids, times), pages=np.tile(stored.pages, times)))
 
     def generate_together(self, adapters: Sequence[str], num_tokens: int) -> None:
         """Generate in as many sessions as there are adapters, at the same time, a thread each."""

@@ -10,6 +10,8 @@ from codling.model.config import ModelConfig, named_size
 from codling.model.count import kv_cache_bytes_per_token
 
 LLAMA, TRANSFORMERS = "llama.cpp", "transformers"
+REPEATED_TOKENS = 512
+"""Of contexts that are multiples of this, so many are run; the others are copies of them, on all sides."""
 PEERS = (LLAMA, TRANSFORMERS)
 LONGEST_RUN_TOKENS = 1024
 """Room for what is generated after the longest context."""
@@ -70,3 +72,9 @@ def cache_bytes_per_token(shape: ModelConfig) -> int:
     """Of the engine's default cache: int8 keys and values, each head's with a scale of 32 bits."""
     num_heads = 2 * shape.num_layers * shape.num_kv_heads
     return kv_cache_bytes_per_token(shape, 1) + 4 * num_heads
+
+
+def repeats_of(context_tokens: int) -> tuple[int, int]:
+    """How often a part is repeated to be this context, and how many tokens the part has."""
+    is_repeated = context_tokens > REPEATED_TOKENS and context_tokens % REPEATED_TOKENS == 0
+    return (context_tokens // REPEATED_TOKENS, REPEATED_TOKENS) if is_repeated else (1, context_tokens)

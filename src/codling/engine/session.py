@@ -26,8 +26,9 @@ SPECULATION: dict[Speculate, _native.Speculation] = {
     "lookup": _native.Speculation.LOOKUP,
     "draft": _native.Speculation.DRAFT,
 }
-TOKENS_PER_STEP = 256
-"""Prompts are run in pieces of this length: what flows between layers stays small, and a reader can stop in between."""
+TOKENS_PER_STEP = 240
+"""Prompts are run in pieces of this length: what flows between layers stays small, and a reader can stop in between.
+Ten of the widest tiles of tokens."""
 
 
 class Shared(NamedTuple):
