@@ -26,7 +26,7 @@ Attention::Attention(const ModelConfig& config, KvType type, const Kernels& kern
 
 void Attention::plan(std::span<const SequencePart> parts) {
   groups_.clear();
-  std::int64_t num_states = 0, num_tokens = 0;
+  std::int64_t num_states = 0, num_tokens = 0, num_products = 0;
   for (const SequencePart& part : parts) {
     const bool is_split = part.num_tokens <= kMostSplitTokens;
     for (std::int64_t kv_head = 0; kv_head < num_kv_heads_; ++kv_head) {
@@ -35,6 +35,7 @@ void Attention::plan(std::span<const SequencePart> parts) {
         const std::int64_t num_ranges = divide_up(part.first_position + first + count, kPagesPerRange * kSlotsPerPage);
         groups_.push_back({{part.cache, part.first_token + first, count, part.first_position + first}, kv_head, num_states, num_ranges, is_split});
         num_states += num_rows(groups_.back()) * (is_split ? num_ranges : 2);
+        num_products += num_rows(groups_.back()) * (part.first_position + first + count) * 2 * head_dim_;
       }
     }
     num_tokens += part.num_tokens;
@@ -49,6 +50,7 @@ void Attention::plan(std::span<const SequencePart> parts) {
     for (std::int64_t range = 0; range < group.num_ranges; ++range) tasks_.push_back({&group, range, range + 1});
     split_groups_.push_back(&group);
   }
+  tasks_per_piece_ = std::max(kLeastProducts * static_cast<std::int64_t>(tasks_.size()) / std::max(num_products, std::int64_t{1}), std::int64_t{1});
   const std::int64_t padded = padded_head_dim(head_dim_);
   maxima_.resize(num_states);
   sums_.resize(num_states);
@@ -68,7 +70,7 @@ void Attention::take_query(std::int64_t token, const float* heads) {
 }
 
 void Attention::run(std::int64_t layer, const FloatBuffer& queries, FloatBuffer& attended) {
-  pool_.for_range(static_cast<std::int64_t>(tasks_.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+  pool_.for_range(static_cast<std::int64_t>(tasks_.size()), tasks_per_piece_, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t index = begin; index < end; ++index) run_task(tasks_[index], layer, queries, attended);
   });
   pool_.for_range(static_cast<std::int64_t>(split_groups_.size()), 1, [&](std::int64_t begin, std::int64_t end) {

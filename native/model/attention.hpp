@@ -67,6 +67,7 @@ class Attention {
   std::int64_t num_query_heads_, num_kv_heads_, head_dim_, group_size_;
   std::vector<Group> groups_;
   std::vector<Task> tasks_;
+  std::int64_t tasks_per_piece_ = 1;
   // Of the groups, those whose ranges are to be merged.
   std::vector<const Group*> split_groups_;
   std::vector<float> maxima_, sums_, states_;

@@ -28,7 +28,8 @@ void Linear::multiply(const FloatBuffer& input, std::span<const Product> product
   // All blocks of all products, one after the other.
   std::int64_t num_blocks = 0;
   for (const Product& product : products) num_blocks += divide_up(num_rows(*product.matrix), kRowsPerBlock);
-  pool_.for_range(num_blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t piece = std::max(kLeastProducts / (kRowsPerBlock * input.num_columns() * input.num_tokens()), std::int64_t{1});
+  pool_.for_range(num_blocks, piece, [&](std::int64_t begin, std::int64_t end) {
     std::int64_t start = 0;
     for (std::size_t index = 0; index < products.size(); ++index) {
       const std::int64_t rows = num_rows(*products[index].matrix), blocks = divide_up(rows, kRowsPerBlock);

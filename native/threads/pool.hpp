@@ -8,6 +8,9 @@
 
 namespace codling {
 
+// So many multiply-adds are done before another thread has heard of them: no piece of a job should have fewer.
+inline constexpr std::int64_t kLeastProducts = 1 << 17;
+
 // A worker that has nothing to do spins shortly, as the next product is microseconds away while a token is computed, and
 // then sleeps. Whoever calls works, too, and waits only for workers that have begun: one that the system does not run
 // costs its share of the speed, and no more.

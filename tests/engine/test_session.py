@@ -33,21 +33,30 @@ def jax_logits(model: Transformer, ids: list[int]) -> np.ndarray:
     return logits
 
 
-@pytest.fixture(params=["server", "device"])
+@pytest.fixture(scope="module", params=["server", "device"])
 def bundle_and_model(request: pytest.FixtureRequest, pair: Any) -> tuple[Any, Transformer]:
     directory = getattr(pair, request.param)
     return directory, load_bundle(directory).model
 
 
+PROMPTS = [random_ids(length, seed) for seed, length in enumerate(([1, 3, 16, 63, 64, 80] * 9)[:50])]
+
+
+@pytest.fixture(scope="module")
+def answers_of_jax(bundle_and_model: tuple[Any, Transformer]) -> list[list[int]]:
+    """Greedy, to all prompts."""
+    decoder = JaxDecoder(bundle_and_model[1], JaxSampling(), 0)
+    return [list(decoder.run(prompt, 20, ())) for prompt in PROMPTS]
+
+
 @pytest.mark.parametrize("kernels", _native.runnable_kernels())
-def test_greedy_tokens_are_those_of_jax(bundle_and_model: Any, kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_greedy_tokens_are_those_of_jax(
+    bundle_and_model: Any, answers_of_jax: list[list[int]], kernels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CODLING_KERNELS", kernels)
-    directory, model = bundle_and_model
-    engine = Engine.open(directory, num_threads=2, rounds_activations=False, kv_type="f32")
+    engine = Engine.open(bundle_and_model[0], num_threads=2, rounds_activations=False, kv_type="f32")
     assert engine.kernels == kernels
-    for seed, length in enumerate((1, 3, 16, 63, 64, 80)):
-        prompt = random_ids(length, seed)
-        expected = list(JaxDecoder(model, JaxSampling(), 0).run(prompt, 20, ()))
+    for prompt, expected in zip(PROMPTS, answers_of_jax, strict=True):
         assert list(engine.session().run(prompt, 20, ())) == expected
 
 
