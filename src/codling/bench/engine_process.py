@@ -1,7 +1,7 @@
 """One bundle in a process of its own: `python -m codling.bench.engine_process BUNDLE THREADS PROMPT_TOKENS NEW_TOKENS`.
 
-Opens it, runs a prompt of random tokens, generates, and says in one line of JSON how long opening took and what the
-process had in memory at most. The engine alone is imported, as in a program that uses it.
+Opens it, runs a prompt of random tokens up to the first token after it, or generates if there is none, and says in one
+line of JSON how long opening took and what the process had in memory at most. The engine alone is imported, as in a program that uses it.
 """
 
 import json
@@ -17,7 +17,11 @@ def main(bundle: Path, num_threads: int, prompt_tokens: int, new_tokens: int) ->
     start_s = time.perf_counter()
     side = OurSide(bundle, num_threads)
     open_s = time.perf_counter() - start_s
-    side.generate(prompt_tokens, new_tokens)
+    if prompt_tokens:
+        # As it is: the contexts of `generate` may be made of repeats, which takes memory.
+        side.prompt(prompt_tokens)
+    else:
+        side.generate(0, new_tokens)
     print(json.dumps({"open_s": open_s, "peak_bytes": _peak_bytes()}))
 
 
