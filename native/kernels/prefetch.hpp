@@ -1,5 +1,5 @@
 // Weights on their way from memory while others are multiplied.
-// Included by kernel files only, each of which has its own copy.
+// Each file that includes this has its own copy, as kernel files are compiled for different processors.
 #pragma once
 
 #include <cstdint>
