@@ -6,7 +6,6 @@
 //   no_products                                 where sums begin, if not elsewhere: zeros
 //   add_products(sums, first, second)           sums + four products a lane; first is from raise, or between 0 and 127
 //   add_digits(high, low)                       high * kDigitBase + low, as floats
-//   prefetch, prefetch_far                      the cache line of an address into the first cache, or the second
 //   kInt8Rows, kInt8Vectors                     rows of a tile and vectors of slots or dimensions that the registers hold
 #pragma once
 
@@ -63,10 +62,9 @@ struct Ahead {
   Ahead operator+(std::int64_t bytes) const { return {next + bytes, later + bytes}; }
 };
 
-template <typename V>
-void fetch(const Ahead& ahead, std::int64_t place) {
-  V::prefetch_far(ahead.later + place);
-  V::prefetch(ahead.next + place);
+inline __attribute__((always_inline)) void fetch(const Ahead& ahead, std::int64_t place) {
+  fetch_to_second(ahead.later + place);
+  fetch_to_first(ahead.next + place);
 }
 
 // Like score_floats. `ahead` is where keys lie that will be wanted.
@@ -89,7 +87,7 @@ void score_int8(const AttentionPage& page, std::int64_t row, const Ahead& ahead,
     const auto* keys = static_cast<const std::int8_t*>(page.block.keys) + slot * kColumnsPerStep;
     for (std::int64_t quad = 0; quad < num_quads; ++quad, keys += kQuadBytes) {
 #pragma GCC unroll 4
-      for (int i = 0; i < kVectors; ++i) fetch<V>(ahead, quad * kQuadBytes + (slot + i * V::kWidth) * kColumnsPerStep);
+      for (int i = 0; i < kVectors; ++i) fetch(ahead, quad * kQuadBytes + (slot + i * V::kWidth) * kColumnsPerStep);
       typename V::Int factors[kVectors];
 #pragma GCC unroll 4
       for (int i = 0; i < kVectors; ++i) factors[i] = V::raise(V::load_int(keys + i * V::kWidth * kColumnsPerStep));
@@ -131,7 +129,7 @@ void add_int8_values(const AttentionPage& page, std::int64_t row, const Ahead& a
   const auto* values = static_cast<const std::int8_t*>(page.block.values) + dim * kColumnsPerStep;
   for (std::int64_t quad = 0; quad < num_quads; ++quad, values += quad_bytes) {
 #pragma GCC unroll 4
-    for (int i = 0; i < kVectors; ++i) fetch<V>(ahead, quad * quad_bytes + (dim + i * V::kWidth) * kColumnsPerStep);
+    for (int i = 0; i < kVectors; ++i) fetch(ahead, quad * quad_bytes + (dim + i * V::kWidth) * kColumnsPerStep);
     typename V::Int factors[kVectors];
 #pragma GCC unroll 4
     for (int i = 0; i < kVectors; ++i) factors[i] = V::load_int(values + i * V::kWidth * kColumnsPerStep);

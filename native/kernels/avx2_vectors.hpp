@@ -82,7 +82,7 @@ struct V {
 
   template <DenseType kType>
   static Float load_first_as(const void* values, std::int64_t place, int n) {
-    constexpr int kSizeBytes = kType == DenseType::kF32 ? 4 : kType == DenseType::kI8 ? 1 : 2;
+    constexpr int kSizeBytes = size_bytes(kType);
     alignas(32) unsigned char copy[4 * kWidth] = {};
     const auto* bytes = static_cast<const unsigned char*>(values) + place * kSizeBytes;
     for (int i = 0; i < n * kSizeBytes; ++i) copy[i] = bytes[i];
@@ -113,8 +113,6 @@ struct WithInts : V {
   static Int raise(Int a) { return _mm256_xor_si256(a, _mm256_set1_epi8(-128)); }
   static Int add_products(Int sums, Int first, Int second) { return Dot::add_small_products(sums, first, second); }
   static Float add_digits(Int high, Int low) { return _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_slli_epi32(high, kDigitBits), low)); }
-  static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
-  static void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 };
 
 }  // namespace

@@ -34,8 +34,6 @@ struct V {
   static Int raise(Int a) { return _mm512_xor_si512(a, _mm512_set1_epi8(-128)); }
   static Int add_products(Int sums, Int first, Int second) { return _mm512_dpbusd_epi32(sums, first, second); }
   static Float add_digits(Int high, Int low) { return _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high, kDigitBits), low)); }
-  static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
-  static void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 
   static __mmask16 first(int n) { return static_cast<__mmask16>((1U << n) - 1); }
   static Float zero() { return _mm512_setzero_ps(); }

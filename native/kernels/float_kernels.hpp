@@ -55,8 +55,7 @@ void for_vectors(std::int64_t count, Whole whole, Part part) {
 
 template <DenseType kType>
 const void* address_of(const void* values, std::int64_t place) {
-  constexpr int kSizeBytes = kType == DenseType::kF32 ? 4 : kType == DenseType::kI8 ? 1 : 2;
-  return static_cast<const char*>(values) + place * kSizeBytes;
+  return static_cast<const char*>(values) + place * size_bytes(kType);
 }
 
 // A few rows times a few tokens. Each output is summed in the same order whatever the tile.

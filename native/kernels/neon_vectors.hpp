@@ -36,8 +36,6 @@ struct V {
     return vdotq_s32(sums, vreinterpretq_s8_s32(first), vreinterpretq_s8_s32(second));
   }
   static Float add_digits(Int high, Int low) { return vcvtq_f32_s32(vaddq_s32(vshlq_n_s32(high, kDigitBits), low)); }
-  static void prefetch(const void* p) { __builtin_prefetch(p); }
-  static void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }
 
   static Float zero() { return vdupq_n_f32(0); }
   static Float set(float x) { return vdupq_n_f32(x); }
@@ -85,7 +83,7 @@ struct V {
 
   template <DenseType kType>
   static Float load_first_as(const void* values, std::int64_t place, int n) {
-    constexpr int kSizeBytes = kType == DenseType::kF32 ? 4 : kType == DenseType::kI8 ? 1 : 2;
+    constexpr int kSizeBytes = size_bytes(kType);
     unsigned char copy[kSizeBytes * kWidth] = {};
     __builtin_memcpy(copy, static_cast<const unsigned char*>(values) + place * kSizeBytes, n * kSizeBytes);
     return load_as<kType>(copy, 0);

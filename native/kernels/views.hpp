@@ -47,6 +47,8 @@ struct PaletteView {
 
 enum class DenseType { kF32, kF16, kBF16, kI8 };
 
+constexpr std::int64_t size_bytes(DenseType type) { return type == DenseType::kF32 ? 4 : type == DenseType::kI8 ? 1 : 2; }
+
 struct DenseView {
   // [num_rows, num_columns], without padding.
   const void* values;

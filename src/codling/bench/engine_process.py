@@ -1,8 +1,8 @@
 """One bundle in a process of its own: `python -m codling.bench.engine_process BUNDLE THREADS PROMPT_TOKENS NEW_TOKENS`.
 
 Opens it, runs a prompt of random tokens up to the first token after it, or generates if there is none, and says in one
-line of JSON how long opening took and what the process had in memory at most. The engine
-alone is imported, as in a program that uses it.
+line of JSON how long opening took and what the process had in memory at most. The engine alone is imported, as in a
+program that uses it.
 """
 
 import json
